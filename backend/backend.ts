@@ -1,0 +1,350 @@
+/**
+ * S3's semantics without HTTP: what a bucket and an object are, and what may be done with them. Both backends are the
+ * same engine (`engine/`) over two ports, `GlobalState` and `DataStore`. Refusals are `BackendError`s.
+ *
+ * Keys are strings whose UTF-8 form is at most 1,024 bytes and are otherwise opaque. Times are milliseconds since 1970.
+ * Bodies are streams both ways; none is ever held whole.
+ */
+export interface Backend {
+  readonly type: 'filesystem' | 'distributed';
+
+  listBuckets(request: ListBucketsRequest): Promise<BucketPage>;
+  createBucket(request: CreateBucketRequest): Promise<BucketInfo>;
+  headBucket(request: BucketRequest): Promise<BucketInfo>;
+  deleteBucket(request: BucketRequest): Promise<void>;
+
+  putObject(request: PutObjectRequest): Promise<ObjectWritten>;
+  getObject(request: GetObjectRequest): Promise<ObjectRead>;
+  headObject(request: HeadObjectRequest): Promise<ObjectHead>;
+  deleteObject(request: DeleteObjectRequest): Promise<ObjectDeleted>;
+  copyObject(request: CopyObjectRequest): Promise<ObjectWritten>;
+
+  listObjects(request: ListObjectsRequest): Promise<ObjectPage>;
+  listObjectVersions(request: ListVersionsRequest): Promise<VersionPage>;
+
+  createMultipartUpload(request: CreateUploadRequest): Promise<UploadCreated>;
+  uploadPart(request: UploadPartRequest): Promise<PartWritten>;
+  uploadPartCopy(request: UploadPartCopyRequest): Promise<PartWritten>;
+  listParts(request: ListPartsRequest): Promise<PartPage>;
+  completeMultipartUpload(request: CompleteUploadRequest): Promise<ObjectWritten>;
+  abortMultipartUpload(request: UploadRequest): Promise<void>;
+  listMultipartUploads(request: ListUploadsRequest): Promise<UploadPage>;
+
+  close(): Promise<void>;
+}
+
+/** Who owns a bucket, an object, an upload. */
+export interface Owner {
+  readonly id: string;
+  readonly displayName: string;
+}
+
+export interface BucketInfo {
+  readonly name: string;
+  readonly owner: Owner;
+  readonly createdMs: number;
+  readonly region: string;
+  /** Anyone may read and list it (`[[buckets]] public = true`). */
+  readonly public: boolean;
+}
+
+/**
+ * Decides whether the request may go on, given the very bucket row that it will act on; throws `BackendError`
+ * (AccessDenied) if not. Called before anything is revealed or changed, and again after every re-read.
+ */
+export type Authorize = (bucket: BucketInfo) => void;
+
+export interface BucketRequest {
+  readonly bucket: string;
+  readonly authorize: Authorize;
+  readonly signal?: AbortSignal;
+}
+
+export interface ListBucketsRequest {
+  readonly owner: Owner;
+  readonly prefix?: string;
+  readonly startAfter?: string;
+  readonly maxBuckets: number;
+}
+
+export interface BucketPage {
+  readonly buckets: readonly BucketInfo[];
+  readonly next?: string;
+}
+
+export interface CreateBucketRequest {
+  readonly bucket: string;
+  readonly owner: Owner;
+  readonly region: string;
+}
+
+/** Headers that are stored and given back as they came. */
+export interface SystemMetadata {
+  readonly contentType?: string;
+  readonly cacheControl?: string;
+  readonly contentDisposition?: string;
+  readonly contentEncoding?: string;
+  readonly contentLanguage?: string;
+  readonly expires?: string;
+  readonly websiteRedirectLocation?: string;
+}
+
+export interface ObjectMetadata {
+  readonly system: SystemMetadata;
+  /** Names without `x-amz-meta-`, in lower case. */
+  readonly user: Readonly<Record<string, string>>;
+}
+
+export type ChecksumAlgorithm = 'CRC32' | 'CRC32C' | 'CRC64NVME' | 'SHA1' | 'SHA256';
+export type ChecksumType = 'FULL_OBJECT' | 'COMPOSITE';
+
+export interface Checksum {
+  readonly algorithm: ChecksumAlgorithm;
+  readonly type: ChecksumType;
+  /** Base64, for composites with `-N`. */
+  readonly value: string;
+}
+
+/** Content on its way in, and what it must turn out to be. */
+export interface IncomingBody {
+  readonly stream: AsyncIterable<Uint8Array>;
+  /** The payload's length, where the client told it: more or fewer bytes are IncompleteBody. */
+  readonly sizeBytes?: number;
+  /** 16 bytes; BadDigest if the content's MD5 differs. */
+  readonly contentMd5?: Uint8Array;
+  /** `value` is asked after the stream has ended (trailers come last); undefined: compute it, compare with nothing. */
+  readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly value: () => string | undefined };
+}
+
+/** Conditional headers, as parsed. ETags are without quotes; `*` stands for any. Times are whole seconds in ms. */
+export interface Preconditions {
+  readonly ifMatch?: readonly string[];
+  readonly ifNoneMatch?: readonly string[];
+  readonly ifModifiedSinceMs?: number;
+  readonly ifUnmodifiedSinceMs?: number;
+}
+
+export interface PutObjectRequest extends BucketRequest {
+  readonly key: string;
+  readonly owner: Owner;
+  readonly metadata: ObjectMetadata;
+  readonly body: IncomingBody;
+  readonly preconditions?: Preconditions;
+}
+
+export interface ObjectWritten {
+  readonly etag: string;
+  readonly lastModifiedMs: number;
+  readonly checksum?: Checksum;
+  /** Present where the bucket is versioned. */
+  readonly versionId?: string;
+  readonly sizeBytes: number;
+}
+
+export interface HeadObjectRequest extends BucketRequest {
+  readonly key: string;
+  readonly versionId?: string;
+  readonly preconditions?: Preconditions;
+  readonly range?: RangeRequest;
+  readonly partNumber?: number;
+}
+
+/** As in the Range header: `start` alone reads to the end, `suffix` reads the last bytes. */
+export type RangeRequest = { readonly start: number; readonly end?: number } | { readonly suffix: number };
+
+export type GetObjectRequest = HeadObjectRequest;
+
+export interface ObjectHead {
+  readonly key: string;
+  readonly sizeBytes: number;
+  readonly etag: string;
+  readonly lastModifiedMs: number;
+  readonly metadata: ObjectMetadata;
+  readonly checksum?: Checksum;
+  readonly versionId?: string;
+  /** Of a multipart object. */
+  readonly partsCount?: number;
+  readonly storageClass: string;
+  /** The range that is (or would be) answered, when one was asked for: 206. */
+  readonly range?: { readonly start: number; readonly end: number };
+}
+
+export interface ObjectRead extends ObjectHead {
+  /** Read it to its end or return from it; ends early only by throwing. */
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+export interface DeleteObjectRequest extends BucketRequest {
+  readonly key: string;
+  readonly versionId?: string;
+  /** `If-Match` (also `x-amz-if-match-last-modified-time` and `-size` as S3 defines them). */
+  readonly preconditions?: Preconditions & { readonly sizeBytes?: number; readonly lastModifiedMs?: number };
+}
+
+export interface ObjectDeleted {
+  readonly versionId?: string;
+  readonly deleteMarker?: boolean;
+}
+
+export interface ObjectSource {
+  readonly bucket: string;
+  readonly key: string;
+  readonly versionId?: string;
+  readonly authorize: Authorize;
+  readonly preconditions?: Preconditions;
+}
+
+export interface CopyObjectRequest extends BucketRequest {
+  readonly key: string;
+  readonly owner: Owner;
+  readonly source: ObjectSource;
+  /** Given: replaces the source's (`x-amz-metadata-directive: REPLACE`); absent: copied. */
+  readonly metadata?: ObjectMetadata;
+  readonly checksumAlgorithm?: ChecksumAlgorithm;
+  readonly preconditions?: Preconditions;
+}
+
+export interface ListObjectsRequest extends BucketRequest {
+  readonly prefix: string;
+  readonly delimiter?: string;
+  /** Exclusive: a key or a common prefix (v1 marker, v2 start-after or decoded token). */
+  readonly startAfter?: string;
+  /** 0..1000; keys and prefixes together. */
+  readonly maxKeys: number;
+}
+
+export interface ObjectSummary {
+  readonly key: string;
+  readonly sizeBytes: number;
+  readonly etag: string;
+  readonly lastModifiedMs: number;
+  readonly owner: Owner;
+  readonly storageClass: string;
+  readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly type: ChecksumType };
+}
+
+export interface ObjectPage {
+  readonly objects: readonly ObjectSummary[];
+  readonly prefixes: readonly string[];
+  /** Present when there is more: the last key or prefix of this page. */
+  readonly next?: string;
+}
+
+export interface ListVersionsRequest extends BucketRequest {
+  readonly prefix: string;
+  readonly delimiter?: string;
+  readonly keyMarker?: string;
+  readonly versionIdMarker?: string;
+  readonly maxKeys: number;
+}
+
+export interface VersionSummary extends ObjectSummary {
+  /** `null` where the bucket was unversioned when it was written. */
+  readonly versionId: string;
+  readonly isLatest: boolean;
+  readonly deleteMarker: boolean;
+}
+
+export interface VersionPage {
+  readonly versions: readonly VersionSummary[];
+  readonly prefixes: readonly string[];
+  readonly nextKeyMarker?: string;
+  readonly nextVersionIdMarker?: string;
+}
+
+export interface CreateUploadRequest extends BucketRequest {
+  readonly key: string;
+  readonly owner: Owner;
+  readonly metadata: ObjectMetadata;
+  readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly type?: ChecksumType };
+}
+
+export interface UploadCreated {
+  readonly uploadId: string;
+  readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly type: ChecksumType };
+}
+
+export interface UploadRequest extends BucketRequest {
+  readonly key: string;
+  readonly uploadId: string;
+}
+
+export interface UploadPartRequest extends UploadRequest {
+  /** 1..10,000 */
+  readonly partNumber: number;
+  readonly body: IncomingBody;
+}
+
+export interface UploadPartCopyRequest extends UploadRequest {
+  readonly partNumber: number;
+  readonly source: ObjectSource;
+  readonly range?: { readonly start: number; readonly end: number };
+}
+
+export interface PartWritten {
+  readonly etag: string;
+  readonly lastModifiedMs: number;
+  readonly checksum?: Checksum;
+}
+
+export interface ListPartsRequest extends UploadRequest {
+  readonly partNumberMarker: number;
+  readonly maxParts: number;
+}
+
+export interface PartSummary {
+  readonly partNumber: number;
+  readonly etag: string;
+  readonly sizeBytes: number;
+  readonly lastModifiedMs: number;
+  readonly checksum?: Checksum;
+}
+
+export interface PartPage {
+  readonly parts: readonly PartSummary[];
+  readonly owner: Owner;
+  readonly storageClass: string;
+  readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly type: ChecksumType };
+  readonly next?: number;
+}
+
+export interface CompleteUploadRequest extends UploadRequest {
+  /** In the order in which the client gave them. */
+  readonly parts: readonly {
+    readonly partNumber: number;
+    readonly etag: string;
+    readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly value: string };
+  }[];
+  /** Of the whole object, as the client expects it. */
+  readonly checksum?: {
+    readonly algorithm: ChecksumAlgorithm;
+    readonly type?: ChecksumType;
+    readonly value: string;
+  };
+  /** `x-amz-mp-object-size` */
+  readonly sizeBytes?: number;
+  readonly preconditions?: Preconditions;
+}
+
+export interface ListUploadsRequest extends BucketRequest {
+  readonly prefix: string;
+  readonly delimiter?: string;
+  readonly keyMarker?: string;
+  readonly uploadIdMarker?: string;
+  readonly maxUploads: number;
+}
+
+export interface UploadSummary {
+  readonly key: string;
+  readonly uploadId: string;
+  readonly initiatedMs: number;
+  readonly owner: Owner;
+  readonly storageClass: string;
+}
+
+export interface UploadPage {
+  readonly uploads: readonly UploadSummary[];
+  readonly prefixes: readonly string[];
+  readonly nextKeyMarker?: string;
+  readonly nextUploadIdMarker?: string;
+}
