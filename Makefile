@@ -1,0 +1,59 @@
+# Everything here works from a fresh checkout: node_modules is installed when it is missing or out of date, and brings
+# the Node that the code needs. Nothing else is required but some Node, npm and make.
+SHELL := /bin/sh
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+CLUSTER_CONFIG ?= cluster.toml
+SEED ?= 1
+INSTALLED := node_modules/.package-lock.json
+
+.DEFAULT_GOAL := help
+.PHONY: help run cluster test check e2e bench sim sim-many build clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+$(INSTALLED): package.json package-lock.json
+	npm ci --no-audit --no-fund
+	@touch $(INSTALLED)
+
+WASM := backend/checksums/crc64nvme.wasm backend/distributed/erasure/kernel.wasm
+backend/checksums/%.wasm: backend/checksums/assembly/%.ts $(INSTALLED)
+	asc $< -o $@ -O3 --runtime stub --noAssert
+backend/distributed/erasure/%.wasm: backend/distributed/erasure/assembly/%.ts $(INSTALLED)
+	asc $< -o $@ -O3 --runtime stub --importMemory --enable simd,relaxed-simd --noAssert
+
+run: $(WASM) ## one process: five shard nodes, a database, S3 on https://127.0.0.1:8443
+	bin/s3d -backend distributed -config config/dev.toml
+
+cluster: $(WASM) ## eight processes on this machine from cluster.toml (or CLUSTER_CONFIG)
+	node tests/cluster/run.ts $(CLUSTER_CONFIG)
+
+test: $(WASM) ## unit, contract and simulator tests
+	vitest run
+
+check: $(WASM) ## types, lint, format, import boundaries, dead code
+	tsc -p tsconfig.json
+	eslint . --max-warnings 0
+	prettier --check .
+	npm run --silent boundaries
+	npm run --silent dead
+
+e2e: $(WASM) ## real processes and real clients (aws-cli, boto3, AWS SDK, rclone)
+	vitest run --config tests/e2e/vitest.config.ts
+
+sim: $(WASM) ## replay one simulated history of the metadata quorum: make sim SEED=n
+	node tests/sim/run.ts --seed $(SEED)
+
+sim-many: $(WASM) ## 2,000 simulated histories
+	node tests/sim/run.ts --seeds 2000
+
+bench: $(WASM) ## throughput, latency and memory of a cluster, beside this machine's limits
+	node tests/bench/run.ts
+
+build: $(WASM) ## dist/, as the package holds it
+	rm -rf dist
+	tsc -p tsconfig.build.json
+	for f in $(WASM); do mkdir -p dist/$$(dirname $$f) && cp $$f dist/$$f; done
+
+clean: ## everything that was made, but not data/
+	rm -rf dist node_modules artifacts $(WASM)

@@ -1,0 +1,106 @@
+import { z } from 'zod';
+
+/**
+ * The config file's shape, as written. Strict: a key that isn't here is an error, so that a typo can't silently mean
+ * the default. `load.ts` turns issues into one line each and resolves paths.
+ */
+const port = z.int().min(1).max(65_535);
+const name = z.string().min(1);
+/** Ids go into certificates' DNS names and are one byte in the placement. */
+const nodeId = z.int().min(0).max(65_535);
+
+const size = z
+  .string()
+  .regex(/^\d+(\.\d+)?\s*(B|KB|MB|GB|KiB|MiB|GiB)\/s$/, 'expected a rate such as "50MiB/s"')
+  .transform(parseRate);
+
+const duration = z
+  .string()
+  .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'expected a duration such as "1h" or "30s"')
+  .transform(parseDuration);
+
+const grant = z.strictObject({ bucket: name, actions: z.array(name).min(1) });
+
+export const configSchema = z.strictObject({
+  version: z.literal('1.0'),
+  region: name.default('us-east-1'),
+  host: name.default('127.0.0.1'),
+  port: port.max(64_535).default(8443),
+  tls: z.boolean().default(true),
+  domain: z.string().default(''),
+  base_path: name.default('data/'),
+  rs: z
+    .strictObject({ data: z.int().min(1).max(255), parity: z.int().min(0).max(255) })
+    .refine((rs) => rs.data + rs.parity <= 256, 'expected data + parity of at most 256')
+    .default({ data: 3, parity: 2 }),
+  cluster: z.strictObject({ secret_file: name.default('cluster.secret') }).prefault({}),
+  transport: z
+    .strictObject({ driver: z.enum(['auto', 'http3', 'http2', 'webtransport']).default('auto') })
+    .prefault({}),
+  encryption: z.strictObject({ key_file: z.string().default('') }).prefault({}),
+  repair: z.strictObject({ rate: size.default(50 * 1024 * 1024) }).prefault({}),
+  gc: z.strictObject({ delay: duration.default(3_600_000) }).prefault({}),
+  db: z
+    .array(
+      z.strictObject({
+        id: z.int().min(1).max(65_535),
+        host: name,
+        port,
+        raft_port: port.optional(),
+        path: name,
+        leader: z.boolean().default(false),
+        access_key_id: name,
+        secret_access_key: name,
+      }),
+    )
+    .default([]),
+  nodes: z.array(z.strictObject({ id: nodeId, host: name, port, path: name })).default([]),
+  buckets: z
+    .array(
+      z.strictObject({
+        name,
+        type: z.literal('fs').default('fs'),
+        pathname: z.string().optional(),
+        public: z.boolean().default(false),
+      }),
+    )
+    .default([]),
+  auth: z
+    .array(
+      z.strictObject({
+        access_key_id: z.string().min(3).max(128),
+        secret_access_key: z.string().min(8),
+        account_id: name,
+        name: name,
+        admin: z.boolean().default(false),
+        policy: z.array(grant).default([{ bucket: '*', actions: ['s3:*'] }]),
+      }),
+    )
+    .default([]),
+});
+
+export type ConfigFile = z.output<typeof configSchema>;
+
+const units: Readonly<Record<string, number>> = {
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+};
+
+/** Bytes a second. */
+function parseRate(text: string): number {
+  const match = /^([\d.]+)\s*([A-Za-z]+)\/s$/.exec(text);
+  return Math.floor(Number(match?.[1]) * (units[match?.[2] ?? ''] ?? Number.NaN));
+}
+
+const spans: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Milliseconds. */
+function parseDuration(text: string): number {
+  const match = /^([\d.]+)([a-z]+)$/.exec(text);
+  return Math.floor(Number(match?.[1]) * (spans[match?.[2] ?? ''] ?? Number.NaN));
+}
