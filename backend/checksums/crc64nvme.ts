@@ -2,9 +2,14 @@ import { readFile } from 'node:fs/promises';
 
 /** What the module built from `assembly/crc64nvme.ts` exports. */
 interface Crc64Exports {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: { readonly buffer: ArrayBuffer };
   readonly prepare: () => void;
   readonly update: (state: bigint, length: number) => bigint;
+}
+
+/** The part of the WebAssembly API that is used; Node has it, its types leave it to the browser's. */
+interface WebAssemblyApi {
+  instantiate(bytes: Uint8Array): Promise<{ readonly instance: { readonly exports: unknown } }>;
 }
 
 const WINDOW_OFFSET = 65_536;
@@ -28,8 +33,9 @@ export class Crc64Nvme {
   /** Reads and compiles the WebAssembly beside this file. */
   static async load(): Promise<Crc64Nvme> {
     const bytes = await readFile(new URL('./crc64nvme.wasm', import.meta.url));
+    const { WebAssembly } = globalThis as unknown as { readonly WebAssembly: WebAssemblyApi };
     const { instance } = await WebAssembly.instantiate(bytes);
-    return new Crc64Nvme(instance.exports as unknown as Crc64Exports);
+    return new Crc64Nvme(instance.exports as Crc64Exports);
   }
 
   /** The checksum of what gave `previous`, followed by `data`. Start with 0n. */
