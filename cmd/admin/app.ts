@@ -1,0 +1,81 @@
+import type { IncomingMessage } from 'node:http';
+import type { HttpBindings } from '@hono/node-server';
+import { Hono, type Context } from 'hono';
+import type { Registry } from 'prom-client';
+import type { Backend, Owner } from '../../backend/backend.ts';
+import type { Logger } from '../logger.ts';
+import type { ClusterView } from './cluster_view.ts';
+import { objectRoutes } from './object_routes.ts';
+
+export interface AdminOptions {
+  readonly view: ClusterView;
+  readonly backend: Backend;
+  readonly registry: Registry;
+  readonly region: string;
+  readonly logger: Logger;
+  /** Who the request speaks for, if it carries credentials of an administrator; else why not. */
+  readonly authenticate: (request: IncomingMessage) => Promise<Administrator>;
+}
+
+export type Administrator = { readonly owner: Owner } | { readonly refusal: string };
+
+export type AdminEnv = { Bindings: HttpBindings; Variables: { owner: Owner } };
+
+/**
+ * The admin listener: health for load balancers (open), the rest for administrators. A port of its own, since
+ * `health` and `metrics` are legal bucket names.
+ */
+export function createAdminApp(options: AdminOptions): Hono<AdminEnv> {
+  const app = new Hono<AdminEnv>();
+
+  // Alive: the process answers. Ready: it can serve requests. `/health` is what a load balancer asks.
+  app.get('/health/live', (c) => c.json({ status: 'ok' }));
+  app.get('/health/ready', (c) => answerReadiness(c, options.view));
+  app.get('/health', (c) => answerReadiness(c, options.view));
+
+  app.use('*', async (c, next) => {
+    const administrator = await options.authenticate(c.env.incoming);
+    if ('refusal' in administrator) {
+      c.header('WWW-Authenticate', 'Basic realm="s3d admin"');
+      return c.json({ error: 'AccessDenied', message: administrator.refusal }, 401);
+    }
+    c.set('owner', administrator.owner);
+    return next();
+  });
+
+  app.get('/metrics', async (c) => {
+    c.header('Content-Type', options.registry.contentType);
+    return c.body(await options.registry.metrics());
+  });
+  app.get('/cluster', async (c) => c.json(await describeCluster(options.view)));
+  app.route('/', objectRoutes(options));
+
+  app.notFound((c) => c.json({ error: 'NotFound', message: `nothing is at ${c.req.path}` }, 404));
+  app.onError((error, c) => {
+    options.logger.error({ err: error, path: c.req.path }, 'admin request failed');
+    return c.json({ error: 'InternalError', message: 'the request failed; the log says why' }, 500);
+  });
+  return app;
+}
+
+async function answerReadiness(c: Context, view: ClusterView): Promise<Response> {
+  const obstacles = await view.obstacles();
+  return obstacles.length === 0
+    ? c.json({ status: 'ok' })
+    : c.json({ status: 'unavailable', obstacles }, 503);
+}
+
+async function describeCluster(view: ClusterView): Promise<object> {
+  const [databases, nodes, repair] = await Promise.all([view.databases(), view.nodes(), view.repair()]);
+  return {
+    cluster_id: view.clusterId,
+    db: databases,
+    nodes: nodes.map((node) => ({
+      id: node.id,
+      state: node.state,
+      used_bytes: node.usedBytes ?? null,
+      free_bytes: node.freeBytes ?? null,
+    })),
+    repair: { objects: repair.objects, bytes: repair.bytes, eta_s: repair.etaSeconds },
+  };
+}
