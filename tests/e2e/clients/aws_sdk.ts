@@ -11,8 +11,6 @@ export function awsSdk(endpoint: Endpoint): S3Client {
     region: testRegion,
     forcePathStyle: true,
     credentials: endpoint.keys ?? testKeys,
-    requestHandler: {
-      httpsAgent: new Agent({ ca: readFileSync(endpoint.caFile), keepAlive: true },
-    }),
+    requestHandler: { httpsAgent: new Agent({ ca: readFileSync(endpoint.caFile), keepAlive: true }) },
   });
 }
