@@ -56,7 +56,7 @@ describe('a cluster of three database and five shard processes, RS(3,2)', () => 
       onBytes: async (bytes) => {
         if (killed || bytes < 20 * MiB) return;
         killed = true;
-        await Promise.all([3, 4].map((id) => store.cluster.nodes.get(id)?.kill('SIGKILL')));
+        await Promise.all([3, 4].map(async (id) => store.cluster.nodes.get(id)?.kill('SIGKILL')));
       },
     });
     expect(killed).toBe(true);
@@ -77,15 +77,16 @@ describe('a cluster of three database and five shard processes, RS(3,2)', () => 
   });
 
   test('everything killed by -9 at once under load: every acknowledged object is there and right', async () => {
-    let stop = false;
+    const stop = new AbortController();
     const load = async (worker: number): Promise<void> => {
-      for (let i = 0; !stop; i++) {
+      for (let i = 0; !stop.signal.aborted; i++) {
         // What is not acknowledged may or may not be there; what is, must be.
         const outcome = await put(worker % 5, `load-${worker}-${i}`, (i % 4) * 400_000 + 1).then(
           () => 'ok',
           () => 'failed',
         );
-        if (outcome === 'failed' && !stop) await new Promise((resolve) => setTimeout(resolve, 20));
+        if (outcome === 'failed' && !stop.signal.aborted)
+          await new Promise((resolve) => setTimeout(resolve, 20));
       }
     };
     const before = acknowledged.size;
@@ -95,7 +96,7 @@ describe('a cluster of three database and five shard processes, RS(3,2)', () => 
       await new Promise((resolve) => setTimeout(resolve, 10));
     const all = [...store.cluster.nodes.values(), ...store.cluster.databases.values()];
     await Promise.all(all.map((server) => server.kill('SIGKILL')));
-    stop = true;
+    stop.abort();
     await Promise.all(workers);
     expect(acknowledged.size - before).toBeGreaterThanOrEqual(100);
     await store.cluster.startAll();
