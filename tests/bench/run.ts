@@ -169,7 +169,7 @@ async function benchProcesses(): Promise<{ rows: Row[]; bare: Row[]; limits: Lim
 }
 
 async function benchOneProcess(): Promise<Row[]> {
-  const config = await writeTestConfig({ nodes: 5, databases: 0 });
+  const config = await writeTestConfig({ nodes: 5, databases: 1 });
   const server = await ServerProcess.start({
     name: 'one process',
     args: ['-backend', 'distributed', '-config', config.file],
