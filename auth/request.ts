@@ -25,7 +25,15 @@ export type Authenticated =
 export type PayloadCheck =
   | { readonly kind: 'unsigned' }
   | { readonly kind: 'sha256'; readonly hex: string }
-  | { readonly kind: 'chunked'; readonly trailer: boolean; readonly signing?: ChunkSigning };
+  | {
+      readonly kind: 'chunked';
+      readonly trailer: boolean;
+      readonly signing?: ChunkSigning;
+      /** The trailers `x-amz-trailer` announces, in lower case: no other is accepted and none may be missing. */
+      readonly trailerNames?: readonly string[];
+      /** From `x-amz-decoded-content-length`: the payload's exact size. */
+      readonly decodedSizeBytes?: number;
+    };
 
 export interface ChunkSigning {
   readonly signingKey: Uint8Array;
