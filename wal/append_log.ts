@@ -7,8 +7,12 @@
  * - `read` and `scan` check every CRC before a byte leaves; damage is reported, never returned and never skipped.
  */
 export interface AppendLog {
-  /** Appends the records as one unit of order: contiguous, in the order given. Positions are in the same order. */
-  append(records: readonly LogRecord[]): Promise<readonly Position[]>;
+  /**
+   * Appends the records as one unit of order: contiguous, in the order given, in one segment. Positions are in the same
+   * order. Keys and payloads must not change until it settles.
+   * @throws LogFullError when there is no space (nothing is kept, the log lives on); LogFailedError once it is dead.
+   */
+  append(records: readonly LogRecord[], options?: AppendOptions): Promise<readonly Position[]>;
   /** @throws RecordDamagedError when the bytes at `position` fail their checks. */
   read(position: Position): Promise<StoredRecord>;
   /** Every record from `from` (default: the oldest segment) to the end as it was when the scan began. */
@@ -24,6 +28,11 @@ export interface AppendLog {
   /** Set once after a write or fsync error: every later append rejects with it. */
   readonly failure: Error | undefined;
   close(): Promise<void>;
+}
+
+export interface AppendOptions {
+  /** Goes on below the reserve of free space: for deletes and compaction, which make room. Default false. */
+  readonly essential?: boolean;
 }
 
 export interface LogRecord {
@@ -60,7 +69,10 @@ export interface StoredRecord {
   readonly payload: Uint8Array;
 }
 
-/** A scan meets records and damage; damage names the bytes that could not be read as records. */
+/**
+ * A scan meets records and damage; damage names the bytes that could not be read as records. `owner` is there when type
+ * and key passed their check, so that only the payload is lost.
+ */
 export type ScanItem =
   | { readonly kind: 'record'; readonly position: Position; readonly record: StoredRecord }
   | {
@@ -69,4 +81,5 @@ export type ScanItem =
       readonly from: number;
       readonly to: number;
       readonly reason: string;
+      readonly owner?: { readonly type: number; readonly key: Uint8Array };
     };

@@ -1,0 +1,537 @@
+import { randomBytes } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type {
+  AppendLog,
+  AppendOptions,
+  LogPoint,
+  LogRecord,
+  Position,
+  ScanItem,
+  SegmentInfo,
+  StoredRecord,
+} from './append_log.ts';
+import {
+  LogBusyError,
+  LogClosedError,
+  LogFailedError,
+  LogFullError,
+  LogLockedError,
+  RecordInvalidError,
+  SegmentActiveError,
+} from './errors.ts';
+import { isNoSpace, type DirectoryLock, type File, type FileSystem } from './file_system.ts';
+import {
+  ANCHOR_PAYLOAD,
+  encodeSegmentHeader,
+  SEAL_PAYLOAD,
+  SEGMENT_HEADER_BYTES,
+  type LogIdentity,
+} from './format.ts';
+import { encodeGroup, prepareInternal, prepareRecord, type PreparedRecord } from './group_encoder.ts';
+import { readRecord, scanSegments } from './log_reader.ts';
+import { NodeFileSystem } from './node_file_system.ts';
+import { listSegments, loadIdentity, recoverNewest, type RecoveryReport } from './recovery.ts';
+import { SegmentFiles, type Segment } from './segment_files.ts';
+
+const MIB = 1024 * 1024;
+
+export interface LogOptions {
+  /** Made when it doesn't exist. */
+  readonly directory: string;
+  readonly fileSystem?: FileSystem;
+  /** A segment that has reached this is sealed; one append never spans two. Default 256 MiB, at most 2 GiB. */
+  readonly segmentSizeBytes?: number;
+  /** Below this much free space only essential appends are taken. Default 64 MiB. */
+  readonly reserveBytes?: number;
+  /** Above this many bytes waiting `ready` waits. Four times as many are refused. Default 64 MiB. */
+  readonly maxWaitingBytes?: number;
+  /** A group is closed once it has this many bytes. Default 16 MiB. */
+  readonly maxGroupBytes?: number;
+  /** A write or fsync that takes longer has failed. Default 60 s. */
+  readonly stallTimeoutMs?: number;
+  /** Idle descriptors kept for reading. Default 64. */
+  readonly maxOpenFiles?: number;
+  readonly randomBytes?: (count: number) => Uint8Array;
+}
+
+/** Most bytes of one append, headers included. */
+const MAX_APPEND_BYTES = 64 * MIB;
+/** Offsets are 32 bits wide. */
+const MAX_SEGMENT_BYTES = 2048 * MIB;
+const MAX_WAITING_APPENDS = 65_536;
+const FREE_SPACE_CHECK_MS = 250;
+
+interface WaitingAppend {
+  readonly kind: 'append';
+  readonly records: readonly PreparedRecord[];
+  readonly lengthBytes: number;
+  readonly essential: boolean;
+  readonly resolve: (positions: readonly Position[]) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface WaitingRoll {
+  readonly kind: 'roll';
+  readonly resolve: (segment: number) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface ActiveSegment {
+  readonly segment: Segment;
+  readonly file: File;
+}
+
+interface OpenParts {
+  readonly options: Required<LogOptions>;
+  readonly lock: DirectoryLock;
+  readonly identity: LogIdentity;
+  readonly files: SegmentFiles;
+  readonly active: ActiveSegment;
+  readonly sequence: number;
+  readonly recovery: RecoveryReport;
+}
+
+/** `AppendLog` on a directory of segment files; FORMAT.md gives the bytes and what opening does. */
+export class Log implements AppendLog {
+  /** What the open found, kept, cut and put aside. */
+  readonly recovery: RecoveryReport;
+  readonly #options: Required<LogOptions>;
+  readonly #lock: DirectoryLock;
+  readonly #identity: LogIdentity;
+  readonly #files: SegmentFiles;
+  #active: ActiveSegment;
+  #nextSequence: number;
+  #nextSegment: number;
+  /** Everything in front of it is durable. */
+  #end: LogPoint;
+  /** Whether something was written that no later record proves durable yet. */
+  #unproven = true;
+
+  #waiting: (WaitingAppend | WaitingRoll)[] = [];
+  #waitingBytes = 0;
+  #readyWaiters: (() => void)[] = [];
+  #running: Promise<void> | undefined;
+  #failure: Error | undefined;
+  #stalled = false;
+  #closing: Promise<void> | undefined;
+  #free = { bytes: 0, checkedAtMs: -Infinity };
+
+  private constructor(parts: OpenParts) {
+    this.recovery = parts.recovery;
+    this.#options = parts.options;
+    this.#lock = parts.lock;
+    this.#identity = parts.identity;
+    this.#files = parts.files;
+    this.#active = parts.active;
+    this.#nextSequence = parts.sequence;
+    this.#nextSegment = parts.active.segment.id + 1;
+    this.#end = { segment: parts.active.segment.id, offset: parts.active.segment.sizeBytes };
+  }
+
+  /**
+   * Opens the directory, after recovery.
+   * @throws LogLockedError, LogDamagedError, RecordInvalidError (an option outside its limits), and system errors.
+   */
+  static async open(options: LogOptions): Promise<Log> {
+    const full = withDefaults(options);
+    await full.fileSystem.makeDirectory(full.directory);
+    const lock = await full.fileSystem.lock(full.directory);
+    if (lock === undefined) throw new LogLockedError(full.directory);
+    try {
+      return await openLocked(full, lock, (parts) => new Log(parts));
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  get end(): LogPoint {
+    return this.#end;
+  }
+
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  get segments(): readonly SegmentInfo[] {
+    return this.#files.list().map(({ id, sizeBytes, sealed }) => ({ id, sizeBytes, sealed }));
+  }
+
+  async append(records: readonly LogRecord[], options: AppendOptions = {}): Promise<readonly Position[]> {
+    if (records.length === 0) throw new RecordInvalidError('records: at least one expected');
+    const prepared = records.map(prepareRecord);
+    let lengthBytes = 0;
+    for (const record of prepared) lengthBytes += record.lengthBytes;
+    if (lengthBytes > MAX_APPEND_BYTES) {
+      throw new RecordInvalidError(
+        `records: at most ${MAX_APPEND_BYTES} bytes in one append, got ${lengthBytes}`,
+      );
+    }
+    this.#checkOpen();
+    if (
+      this.#waiting.length >= MAX_WAITING_APPENDS ||
+      (this.#waitingBytes > 0 &&
+        this.#waitingBytes + lengthBytes > 4 * this.#options.maxWaitingBytes + MAX_APPEND_BYTES)
+    ) {
+      throw new LogBusyError(this.#waiting.length);
+    }
+    return new Promise((resolve, reject) => {
+      const essential = options.essential ?? false;
+      this.#waiting.push({ kind: 'append', records: prepared, lengthBytes, essential, resolve, reject });
+      this.#waitingBytes += lengthBytes;
+      this.#start();
+    });
+  }
+
+  /** Resolves once fewer bytes wait than `maxWaitingBytes`: a stream's producer awaits it before it reads on. */
+  async ready(): Promise<void> {
+    while (this.#waitingBytes >= this.#options.maxWaitingBytes && this.#failure === undefined) {
+      await new Promise<void>((resolve) => this.#readyWaiters.push(resolve));
+    }
+    this.#checkOpen();
+  }
+
+  async read(position: Position): Promise<StoredRecord> {
+    return readRecord({ files: this.#files, identity: this.#identity }, position);
+  }
+
+  scan(from?: LogPoint): AsyncGenerator<ScanItem> {
+    return scanSegments({ files: this.#files, identity: this.#identity }, { from, end: this.#end });
+  }
+
+  /** Keeps a segment's file until the returned function is called. @throws SegmentNotFoundError */
+  hold(segment: number): () => void {
+    return this.#files.hold(segment);
+  }
+
+  async roll(): Promise<number> {
+    this.#checkOpen();
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ kind: 'roll', resolve, reject });
+      this.#start();
+    });
+  }
+
+  async dropSegment(id: number): Promise<void> {
+    this.#checkOpen();
+    if (id === this.#active.segment.id) throw new SegmentActiveError(id);
+    await this.#files.drop(id);
+  }
+
+  async close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    // What was appended before is written; what hangs has failed by then, and isn't waited for.
+    await this.#running;
+    try {
+      if (this.#failure === undefined && this.#unproven && !this.#active.segment.sealed)
+        await this.#writeAnchor();
+    } finally {
+      await this.#files.close();
+      // A descriptor with a call that hangs can't be closed; it ends with the process.
+      if (!this.#stalled) await this.#active.file.close();
+      await this.#lock.release();
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#closing !== undefined) throw new LogClosedError();
+  }
+
+  #start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Ends when nothing waits, or with the log dead. Never rejects. */
+  async #run(): Promise<void> {
+    try {
+      while (this.#waiting.length > 0 && this.#failure === undefined) {
+        const next = this.#waiting[0];
+        if (next?.kind === 'roll') await this.#runRoll(next);
+        else await this.#runGroup();
+        this.#wakeReady();
+        // Whoever was acknowledged gets the chance to be in the next group.
+        await nextTurn();
+      }
+    } catch (error) {
+      this.#fail(error);
+    }
+    this.#running = undefined;
+  }
+
+  async #runRoll(roll: WaitingRoll): Promise<void> {
+    this.#waiting.shift();
+    try {
+      await this.#rollNow();
+      roll.resolve(this.#active.segment.id);
+    } catch (error) {
+      roll.reject(error instanceof LogFullError ? error : this.#fail(error));
+    }
+  }
+
+  async #runGroup(): Promise<void> {
+    const group = await this.#takeGroup();
+    if (group.length === 0) return;
+    try {
+      const positions = await this.#commit(group.flatMap((append) => append.records));
+      let from = 0;
+      for (const append of group) {
+        append.resolve(positions.slice(from, from + append.records.length));
+        from += append.records.length;
+      }
+    } catch (error) {
+      if (!(error instanceof LogFullError)) {
+        const failure = this.#fail(error);
+        for (const append of group) append.reject(failure);
+        return;
+      }
+      // What makes room gets a second try without the rest.
+      const essential = group.filter((append) => append.essential);
+      const refused = essential.length === group.length ? group : group.filter((append) => !append.essential);
+      for (const append of refused) append.reject(error);
+      if (essential.length === group.length) return;
+      this.#waiting.unshift(...essential);
+      for (const append of essential) this.#waitingBytes += append.lengthBytes;
+    }
+  }
+
+  /** Takes what fits into one group and the active segment; rolls first when the first append doesn't fit. */
+  async #takeGroup(): Promise<WaitingAppend[]> {
+    const enough = await this.#hasRoom();
+    const group: WaitingAppend[] = [];
+    let groupBytes = 0;
+    let taken = 0;
+    for (const next of this.#waiting) {
+      if (next.kind === 'roll') break;
+      if (!enough && !next.essential) {
+        next.reject(new LogFullError(`less than ${this.#options.reserveBytes} bytes are free`));
+      } else {
+        if (groupBytes > 0 && groupBytes + next.lengthBytes > this.#options.maxGroupBytes) break;
+        if (!this.#fits(groupBytes, next.lengthBytes)) break;
+        group.push(next);
+        groupBytes += next.lengthBytes;
+      }
+      taken += 1;
+      this.#waitingBytes -= next.lengthBytes;
+    }
+    if (taken > 0) {
+      this.#waiting.splice(0, taken);
+      return group;
+    }
+    try {
+      await this.#rollNow();
+    } catch (error) {
+      if (!(error instanceof LogFullError)) throw error;
+      const first = this.#waiting.shift();
+      if (first?.kind === 'append') this.#waitingBytes -= first.lengthBytes;
+      first?.reject(error);
+    }
+    return group;
+  }
+
+  #fits(groupBytes: number, lengthBytes: number): boolean {
+    const { sealed, sizeBytes } = this.#active.segment;
+    if (sealed) return false;
+    const used = sizeBytes + groupBytes;
+    return used === SEGMENT_HEADER_BYTES || used + lengthBytes <= this.#options.segmentSizeBytes;
+  }
+
+  async #hasRoom(): Promise<boolean> {
+    const { reserveBytes, fileSystem, directory } = this.#options;
+    const now = performance.now();
+    const stale = now - this.#free.checkedAtMs > FREE_SPACE_CHECK_MS;
+    if (stale || this.#free.bytes - this.#waitingBytes < reserveBytes) {
+      this.#free = { bytes: await fileSystem.freeBytes(directory), checkedAtMs: now };
+    }
+    return this.#free.bytes - Math.min(this.#waitingBytes, this.#options.maxGroupBytes) >= reserveBytes;
+  }
+
+  /** Writes the records behind the end of the active segment and makes them durable. */
+  async #commit(records: readonly PreparedRecord[]): Promise<readonly Position[]> {
+    const { segment, file } = this.#active;
+    const encoded = encodeGroup(records, {
+      identity: this.#identity,
+      start: { segment: segment.id, offset: segment.sizeBytes },
+      sequence: this.#nextSequence,
+      durable: this.#end,
+    });
+    await this.#watched(async () => {
+      try {
+        await file.write(encoded.pieces, segment.sizeBytes);
+      } catch (error) {
+        if (!isNoSpace(error)) throw error;
+        await file.truncate(segment.sizeBytes);
+        await file.dataSync();
+        throw new LogFullError('no space left', { cause: error });
+      }
+      await file.dataSync();
+    });
+    segment.sizeBytes += encoded.lengthBytes;
+    this.#free.bytes -= encoded.lengthBytes;
+    this.#nextSequence += records.length;
+    this.#end = { segment: segment.id, offset: segment.sizeBytes };
+    this.#unproven = true;
+    return encoded.positions;
+  }
+
+  async #rollNow(): Promise<void> {
+    if (!this.#active.segment.sealed) {
+      await this.#commit([prepareInternal(SEAL_PAYLOAD)]);
+      this.#active.segment.sealed = true;
+    }
+    const id = this.#nextSegment;
+    this.#nextSegment += 1;
+    const created = await this.#watched(() =>
+      createSegment(this.#options, { id, firstSequence: this.#nextSequence, identity: this.#identity }),
+    );
+    await this.#active.file.close();
+    this.#active = created;
+    this.#files.add(created.segment);
+    this.#end = { segment: id, offset: created.segment.sizeBytes };
+    this.#unproven = false;
+  }
+
+  async #writeAnchor(): Promise<void> {
+    try {
+      await this.#commit([prepareInternal(ANCHOR_PAYLOAD)]);
+    } catch (error) {
+      // The anchor only narrows what recovery can't tell apart; without space it is left out.
+      if (!(error instanceof LogFullError)) throw this.#fail(error);
+    }
+  }
+
+  /** Fails `action` when the disk doesn't answer in time; its own outcome is ignored then. */
+  async #watched<T>(action: () => Promise<T>): Promise<T> {
+    const { stallTimeoutMs } = this.#options;
+    const stalled = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      this.#stalled = true;
+      stalled.reject(new LogFailedError(`the disk stalled for ${stallTimeoutMs} ms`));
+    }, stallTimeoutMs);
+    try {
+      return await Promise.race([action(), stalled.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** The log is dead from here on; whatever waits is refused. */
+  #fail(error: unknown): Error {
+    this.#failure ??=
+      error instanceof LogFailedError
+        ? error
+        : new LogFailedError(`a write or fsync in ${this.#options.directory} failed`, { cause: error });
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    for (const item of waiting) item.reject(this.#failure);
+    this.#wakeReady();
+    return this.#failure;
+  }
+
+  #wakeReady(): void {
+    const waiters = this.#readyWaiters;
+    this.#readyWaiters = [];
+    for (const wake of waiters) wake();
+  }
+}
+
+function withDefaults(options: LogOptions): Required<LogOptions> {
+  const full = {
+    fileSystem: new NodeFileSystem(),
+    segmentSizeBytes: 256 * MIB,
+    reserveBytes: 64 * MIB,
+    maxWaitingBytes: 64 * MIB,
+    maxGroupBytes: 16 * MIB,
+    stallTimeoutMs: 60_000,
+    maxOpenFiles: 64,
+    randomBytes,
+    ...options,
+  };
+  if (full.segmentSizeBytes < 4096 || full.segmentSizeBytes > MAX_SEGMENT_BYTES) {
+    throw new RecordInvalidError(
+      `segmentSizeBytes: from 4096 to ${MAX_SEGMENT_BYTES} expected, got ${full.segmentSizeBytes}`,
+    );
+  }
+  return full;
+}
+
+async function openLocked(
+  options: Required<LogOptions>,
+  lock: DirectoryLock,
+  construct: (parts: OpenParts) => Log,
+): Promise<Log> {
+  const { fileSystem, directory, maxOpenFiles } = options;
+  const found = await listSegments(options);
+  const identity = await loadIdentity(options, { segments: found, randomBytes: options.randomBytes });
+  const ids = [...found];
+  let newest;
+  while (newest === undefined) {
+    const segment = ids.at(-1);
+    if (segment === undefined) break;
+    newest = await recoverNewest(options, { identity, segment });
+    if (newest === undefined) ids.pop();
+  }
+
+  const files = new SegmentFiles({ fileSystem, directory, maxOpenFiles });
+  for (const id of ids) {
+    if (id === newest?.segment) {
+      files.add({ id, sizeBytes: newest.sizeBytes, sealed: newest.sealed });
+    } else {
+      const file = await fileSystem.open(files.pathOf(id), 'read');
+      files.add({ id, sizeBytes: await file.size(), sealed: true });
+      await file.close();
+    }
+  }
+
+  const sequence = newest?.nextSequence ?? 1;
+  const segment = newest === undefined ? undefined : files.get(newest.segment);
+  const active =
+    segment === undefined
+      ? await createSegment(options, { id: (found.at(-1) ?? 0) + 1, firstSequence: sequence, identity })
+      : { segment, file: await fileSystem.open(files.pathOf(segment.id), 'write') };
+  if (segment === undefined) files.add(active.segment);
+  const recovery: RecoveryReport = {
+    created: found.length === 0,
+    segments: ids.length,
+    records: newest?.records ?? 0,
+    rewrittenBytes: newest?.rewrittenBytes ?? 0,
+    cut: newest?.cut ?? [],
+    damaged: newest?.damaged ?? [],
+  };
+  const log = construct({ options, lock, identity, files, active, sequence, recovery });
+  // Nothing is written behind damage: the segment is sealed as it is.
+  if (recovery.damaged.length > 0 || active.segment.sealed) await log.roll();
+  return log;
+}
+
+async function createSegment(
+  options: Required<LogOptions>,
+  next: { readonly id: number; readonly firstSequence: number; readonly identity: LogIdentity },
+): Promise<ActiveSegment> {
+  const { fileSystem, directory } = options;
+  const files = new SegmentFiles(options);
+  const path = files.pathOf(next.id);
+  let file: File | undefined;
+  try {
+    file = await fileSystem.open(path, 'create');
+    const header = { segment: next.id, firstSequence: next.firstSequence, logId: next.identity.id };
+    await file.write([encodeSegmentHeader(header)], 0);
+    await file.dataSync();
+    await fileSystem.syncDirectory(directory);
+  } catch (error) {
+    await file?.close();
+    if (!isNoSpace(error)) throw error;
+    if (file !== undefined) await fileSystem.unlink(path);
+    throw new LogFullError('no space left for a new segment', { cause: error });
+  }
+  return { segment: { id: next.id, sizeBytes: SEGMENT_HEADER_BYTES, sealed: false }, file };
+}

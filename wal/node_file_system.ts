@@ -1,0 +1,155 @@
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { Level } from 'level';
+import { systemErrorCode, type DirectoryLock, type File, type FileSystem } from './file_system.ts';
+
+/** The real disk, by `node:fs`. Raw descriptors and callbacks: FileHandle costs a third of the small reads a second. */
+export class NodeFileSystem implements FileSystem {
+  async open(name: string, mode: 'read' | 'write' | 'create'): Promise<File> {
+    const flags = mode === 'read' ? 'r' : mode === 'write' ? 'r+' : 'wx+';
+    const descriptor = await new Promise<number>((resolve, reject) => {
+      fs.open(name, flags, 0o600, (error, opened) => (error ? reject(error) : resolve(opened)));
+    });
+    return new NodeFile(descriptor);
+  }
+
+  async makeDirectory(name: string): Promise<void> {
+    const first = await fs.promises.mkdir(name, { recursive: true, mode: 0o700 });
+    // What was made must survive as well: sync the parent of each new directory.
+    for (let made = name; first !== undefined; made = path.dirname(made)) {
+      await this.syncDirectory(path.dirname(made));
+      if (path.resolve(made) === path.resolve(first)) break;
+    }
+  }
+
+  async readDirectory(name: string): Promise<readonly string[]> {
+    try {
+      return await fs.promises.readdir(name);
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') return [];
+      throw error;
+    }
+  }
+
+  async syncDirectory(name: string): Promise<void> {
+    // Windows can't open a directory for syncing; NTFS journals its entries.
+    if (process.platform === 'win32') return;
+    const handle = await fs.promises.open(name, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    await fs.promises.rename(from, to);
+  }
+
+  async unlink(name: string): Promise<void> {
+    await fs.promises.unlink(name);
+  }
+
+  async freeBytes(name: string): Promise<number> {
+    const stats = await fs.promises.statfs(name);
+    return stats.bavail * stats.bsize;
+  }
+
+  async lock(directory: string): Promise<DirectoryLock | undefined> {
+    const holder = new Level(path.join(directory, 'lock'), { writeBufferSize: 64 * 1024, cacheSize: 0 });
+    try {
+      await holder.open();
+    } catch (error) {
+      const cause = error instanceof Error ? error.cause : undefined;
+      if (systemErrorCode(cause) === 'LEVEL_LOCKED') return undefined;
+      throw error;
+    }
+    return { release: () => holder.close() };
+  }
+}
+
+class NodeFile implements File {
+  readonly #descriptor: number;
+
+  constructor(descriptor: number) {
+    this.#descriptor = descriptor;
+  }
+
+  async read(target: Uint8Array, position: number): Promise<number> {
+    let filled = 0;
+    while (filled < target.length) {
+      const count = await this.#readOnce(filled === 0 ? target : target.subarray(filled), position + filled);
+      if (count === 0) break;
+      filled += count;
+    }
+    return filled;
+  }
+
+  async write(pieces: readonly Uint8Array[], position: number): Promise<void> {
+    let rest: readonly Uint8Array[] = pieces;
+    let at = position;
+    while (rest.length > 0) {
+      const count = await this.#writeOnce(rest, at);
+      at += count;
+      rest = behind(rest, count);
+    }
+  }
+
+  dataSync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.fdatasync(this.#descriptor, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  truncate(sizeBytes: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.ftruncate(this.#descriptor, sizeBytes, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  size(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.fstat(this.#descriptor, (error, stats) => (error ? reject(error) : resolve(stats.size)));
+    });
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.close(this.#descriptor, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+
+  #readOnce(target: Uint8Array, position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.read(this.#descriptor, target, 0, target.length, position, (error, count) =>
+        error ? reject(error) : resolve(count),
+      );
+    });
+  }
+
+  #writeOnce(pieces: readonly Uint8Array[], position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const done = (error: Error | null, count: number): void => (error ? reject(error) : resolve(count));
+      const only = pieces[0];
+      if (pieces.length === 1 && only !== undefined) {
+        fs.write(this.#descriptor, only, 0, only.length, position, done);
+      } else {
+        fs.writev(this.#descriptor, pieces, position, done);
+      }
+    });
+  }
+}
+
+/** What of `pieces` is left after the first `count` bytes; empty pieces are dropped, so that a write always moves. */
+function behind(pieces: readonly Uint8Array[], count: number): readonly Uint8Array[] {
+  let skip = count;
+  const rest: Uint8Array[] = [];
+  for (const piece of pieces) {
+    if (skip >= piece.length) skip -= piece.length;
+    else {
+      rest.push(skip === 0 ? piece : piece.subarray(skip));
+      skip = 0;
+    }
+  }
+  return rest;
+}
