@@ -20,6 +20,9 @@ import type {
   TransferRefusal,
 } from './types.ts';
 
+/** Bounds an append of many small entries. */
+export const MAX_APPEND_ENTRIES = 4096;
+
 export interface LeaderLimits {
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
@@ -196,7 +199,8 @@ export class Leader {
       return;
     }
     const withheld = progress.windowFull || progress.next > log.lastIndex;
-    const entries = withheld ? [] : log.slice(progress.next, { maxBytes: this.#limits.maxMessageBytes });
+    const limit = { to: prevIndex + MAX_APPEND_ENTRIES, maxBytes: this.#limits.maxMessageBytes };
+    const entries = withheld ? [] : log.slice(progress.next, limit);
     const commit = log.commit;
     this.#send({ ...this.#to(progress.id), type: 'append', prevIndex, prevTerm, entries, commit });
     progress.sent(prevIndex + entries.length, commit);
