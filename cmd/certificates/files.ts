@@ -1,0 +1,96 @@
+import { randomBytes } from 'node:crypto';
+import { link, open, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { CertificateError } from './errors.ts';
+
+function errorCode(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
+}
+
+/** A file's text, or undefined if there is none. Other errors are CertificateErrors. */
+export async function readIfPresent(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined;
+    throw new CertificateError('unreadable', file, `can't be read (${errorCode(error) ?? String(error)})`);
+  }
+}
+
+/** A file's text. @throws CertificateError `missing` with the hint, or `unreadable`. */
+export async function readRequired(file: string, hint: string): Promise<string> {
+  const text = await readIfPresent(file);
+  if (text === undefined) throw new CertificateError('missing', file, `there is no such file; ${hint}`);
+  return text;
+}
+
+/** @throws CertificateError `exposed` if everybody on this machine may read or write the file. */
+export async function requirePrivate(file: string): Promise<void> {
+  const { mode } = await stat(file);
+  if ((mode & 0o007) !== 0) {
+    const shown = (mode & 0o777).toString(8).padStart(4, '0');
+    throw new CertificateError(
+      'exposed',
+      file,
+      `is open to everybody on this machine (mode ${shown}); run: chmod 600 ${file}`,
+    );
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function writeTemporary(file: string, text: string, mode: number): Promise<string> {
+  const temporary = join(dirname(file), `.tmp-${process.pid}-${randomBytes(8).toString('hex')}`);
+  const handle = await open(temporary, 'wx', mode);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } catch (error) {
+    await unlink(temporary);
+    throw error;
+  } finally {
+    await handle.close();
+  }
+  return temporary;
+}
+
+/**
+ * Creates a file with all of its text or not at all. If another process was first, its file stays.
+ *
+ * @returns the text that is in the file now, and whether it is ours.
+ */
+export async function createOnce(
+  file: string,
+  options: { text: string; mode: number },
+): Promise<{ text: string; created: boolean }> {
+  const temporary = await writeTemporary(file, options.text, options.mode);
+  try {
+    await link(temporary, file);
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error;
+    return { text: await readRequired(file, 'it was removed a moment ago; try again'), created: false };
+  } finally {
+    await unlink(temporary);
+  }
+  await syncDirectory(dirname(file));
+  return { text: options.text, created: true };
+}
+
+/** Puts a new text in a file's place; a reader sees the old or the new one, whole. */
+export async function replaceFile(file: string, options: { text: string; mode: number }): Promise<void> {
+  const temporary = await writeTemporary(file, options.text, options.mode);
+  try {
+    await rename(temporary, file);
+  } catch (error) {
+    await unlink(temporary);
+    throw error;
+  }
+  await syncDirectory(dirname(file));
+}
