@@ -22,6 +22,10 @@ export class ByteWriter {
     this.#buffer = Buffer.allocUnsafeSlow(Math.max(sizeHintBytes, 16));
   }
 
+  get lengthBytes(): number {
+    return this.#length;
+  }
+
   u8(value: number): void {
     this.#reserve(1);
     this.#buffer[this.#length++] = value;

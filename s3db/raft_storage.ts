@@ -1,21 +1,8 @@
 import type { AppendLog, LogRecord } from '../wal/append_log.ts';
 import { ByteReader, ByteWriter } from './byte_codec.ts';
-import { readEntryHead, readSnapshotMeta, writeEntryHead, writeSnapshotMeta } from './message_codec.ts';
+import { readEntryHead, readSnapshotMeta, writeEntryHead, writeSnapshotMeta } from './log_record_codec.ts';
+import type { RaftStorage } from './driver_ports.ts';
 import type { Entry, HardState, SnapshotMeta } from './raft/types.ts';
-
-/** Where a replica keeps its log. After a rejection nothing more may be asked of it: the replica must stop. */
-export interface RaftStorage {
-  /**
-   * Hard state, then entries; those at and behind `entries[0].index` are cut off first. Durable when it resolves.
-   * Calls may overlap; they take effect in the order in which they were made, and one fdatasync may cover several.
-   */
-  append(batch: { readonly hardState?: HardState; readonly entries: readonly Entry[] }): Promise<void>;
-  /** The log starts anew behind a snapshot that has become the state. */
-  restart(snapshot: SnapshotMeta, hardState?: HardState): Promise<void>;
-  /** What lies at and before the index is no longer needed. Frees whole segments, so it may keep more. */
-  compact(upTo: SnapshotMeta): Promise<void>;
-  close(): Promise<void>;
-}
 
 /** What was found on disk. */
 export interface RecoveredLog {

@@ -163,7 +163,7 @@ describe('StateMachine', () => {
     expect(machine.rememberedRequests).toBeLessThanOrEqual(3 * 21);
     expect(machine.rememberedRequests).toBeGreaterThanOrEqual(3 * 20);
     await machine.close();
-    const level = await openBytesLevel(join(directory, 'a'));
+    const level = await openBytesLevel(join(directory, 'a', 'state-000001'));
     const rows = await level.keys({ gte: Uint8Array.of(0, 0x72), lt: Uint8Array.of(0, 0x73) }).all();
     await level.close();
     machine = await StateMachine.open(join(directory, 'a'));
@@ -194,5 +194,97 @@ describe('StateMachine', () => {
     }
     expect(answers.size).toBe(1);
     expect(digests.size).toBe(1);
+  });
+
+  describe('snapshots', () => {
+    const configuration = { voters: [1n, 2n], learners: [3n], removed: [] };
+    const metaAt = (index: number) => ({ index, term: 1, configuration });
+
+    async function fill(): Promise<void> {
+      for (let i = 0; i < 30; i++) {
+        await apply({ batch: putBatch(`key-${i}`, 'v'.repeat(20_000)), atMs: start + i * 60_000 });
+      }
+    }
+
+    async function piecesOf(source: StateMachine): Promise<Uint8Array[]> {
+      const snapshot = await source.openSnapshot(metaAt);
+      const pieces: Uint8Array[] = [];
+      for await (const piece of snapshot.pieces()) pieces.push(piece);
+      await snapshot.close();
+      return pieces;
+    }
+
+    async function* stream(pieces: Uint8Array[], pieceBytes: number): AsyncGenerator<Uint8Array> {
+      const all = Buffer.concat(pieces);
+      for (let at = 0; at < all.length; at += pieceBytes) yield all.subarray(at, at + pieceBytes);
+    }
+
+    it('carry the whole state, requests included, whatever the pieces they travel in', async () => {
+      await fill();
+      const id = mintRequestId(start + 29 * 60_000);
+      const given = { batch: putBatch('once', '1'), id, atMs: start + 29 * 60_000 };
+      await apply(given);
+      const pieces = await piecesOf(machine);
+      for (const pieceBytes of [1000, 7_777, 10_000_000]) {
+        const other = await StateMachine.open(join(directory, `b-${pieceBytes}`));
+        await applyTo(other, [{ batch: putBatch('stale', 'gone afterwards') }]);
+        const meta = await other.stage(stream(pieces, pieceBytes));
+        expect(meta).toEqual(metaAt(31));
+        expect(other.applied.index).toBe(1);
+        await other.install(meta);
+        expect(await other.digest()).toBe(await machine.digest());
+        expect(other.applied).toEqual(machine.applied);
+        expect(await other.get('t', bytes('stale'))).toBeUndefined();
+        expect(await applyTo(other, [given])).toEqual([{ kind: 'applied', index: 31 }]);
+        await other.close();
+        const again = await StateMachine.open(join(directory, `b-${pieceBytes}`));
+        expect(again.applied.index).toBe(32);
+        expect(await again.installedMeta()).toEqual(metaAt(31));
+        await again.close();
+      }
+    });
+
+    it('show one moment while writes go on', async () => {
+      await fill();
+      const digest = await machine.digest();
+      const snapshot = await machine.openSnapshot(metaAt);
+      await apply({ batch: putBatch('later', '1') });
+      const other = await StateMachine.open(join(directory, 'b'));
+      const meta = await other.stage(snapshot.pieces());
+      await snapshot.close();
+      await other.install(meta);
+      expect(await other.digest()).toBe(digest);
+      await other.close();
+    });
+
+    it('with any flipped bit, cut short or with bytes too many are refused and change nothing', async () => {
+      await fill();
+      const all = Buffer.concat(await piecesOf(machine));
+      const other = await StateMachine.open(join(directory, 'b'));
+      for (let at = 3; at < all.length; at += Math.ceil(all.length / 20)) {
+        const damaged = Buffer.from(all);
+        damaged[at]! ^= 4;
+        await expect(other.stage(stream([damaged], 50_000))).rejects.toThrow();
+      }
+      await expect(other.stage(stream([all.subarray(0, -1)], 50_000))).rejects.toThrow('ends');
+      await expect(other.stage(stream([all.subarray(0, -37)], 50_000))).rejects.toThrow('ends');
+      await expect(other.stage(stream([all, Uint8Array.of(1, 0, 0, 0, 0)], 50_000))).rejects.toThrow(
+        'behind the end',
+      );
+      await expect(other.install(metaAt(30))).rejects.toThrow('not what is staged');
+      expect(other.applied.index).toBe(0);
+      await other.close();
+    });
+
+    it('that were staged and not installed are gone after a restart', async () => {
+      await fill();
+      const other = await StateMachine.open(join(directory, 'b'));
+      await other.stage(stream(await piecesOf(machine), 50_000));
+      await other.close();
+      const again = await StateMachine.open(join(directory, 'b'));
+      expect(again.applied.index).toBe(0);
+      await expect(again.install(metaAt(30))).rejects.toThrow('not what is staged');
+      await again.close();
+    });
   });
 });

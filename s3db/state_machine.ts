@@ -3,6 +3,7 @@ import { BatchRound } from './batch_round.ts';
 import { ByteReader, ByteWriter } from './byte_codec.ts';
 import { decodeCommand, type DecodedCommand } from './command.ts';
 import type { ScanPage, ScanRequest } from './database.ts';
+import type { AppliedState, OnOutcome } from './driver_ports.ts';
 import { bytesEqual } from './key_bytes.ts';
 import {
   getRow,
@@ -13,7 +14,8 @@ import {
   type BytesLevel,
   type LevelOperation,
 } from './level_tables.ts';
-import type { Entry } from './raft/types.ts';
+import { readSnapshotMeta, writeSnapshotMeta } from './log_record_codec.ts';
+import type { Entry, SnapshotMeta } from './raft/types.ts';
 import {
   isRequestRow,
   isSharedRequestRow,
@@ -22,6 +24,13 @@ import {
   type Outcome,
 } from './request_memory.ts';
 import { scanLevel } from './scan.ts';
+import {
+  currentStateDirectory,
+  removeOldStates,
+  stagingDirectory,
+  switchToStaged,
+} from './state_directory.ts';
+import { decodeSnapshot, encodeSnapshot, type SnapshotRow } from './state_snapshot.ts';
 
 /** How far the state has come. */
 export interface AppliedPoint {
@@ -31,22 +40,31 @@ export interface AppliedPoint {
   readonly logTimeMs: number;
 }
 
-/** Called for each command of a round, in order, once its outcome is certain: its entry is committed. */
-export type OnOutcome = (entry: Entry, outcome: Outcome) => void;
+export interface StateSnapshot {
+  readonly meta: SnapshotMeta;
+  /** The bytes, to be sent once. */
+  pieces(): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+}
 
 /**
  * The replicated state: tables, remembered requests and the applied point in one Level. It is a function of the log:
  * two replicas at the same index hold the same. Each round of entries becomes one synced Level batch, so that the
  * applied point never parts from the rows. After an error the state on disk is unknown: the replica must stop.
  */
-export class StateMachine {
-  readonly #level: BytesLevel;
-  readonly #memory: RequestMemory;
+export class StateMachine implements AppliedState {
+  readonly #directory: string;
+  #level: BytesLevel;
+  #memory: RequestMemory;
+  #staged: SnapshotMeta | undefined;
+  #staging = false;
   #applied: AppliedPoint;
   #rememberedRequests: number;
   #applying = false;
 
-  private constructor(level: BytesLevel, meta: Meta) {
+  private constructor(directory: string, opened: { readonly level: BytesLevel; readonly meta: Meta }) {
+    const { level, meta } = opened;
+    this.#directory = directory;
     this.#level = level;
     this.#memory = new RequestMemory(level);
     this.#applied = { index: meta.index, term: meta.term, logTimeMs: meta.logTimeMs };
@@ -55,13 +73,7 @@ export class StateMachine {
 
   /** Opens the state in a directory, an empty one at index 0. @throws ValueDamagedError */
   static async open(directory: string): Promise<StateMachine> {
-    const level = await openBytesLevel(directory);
-    try {
-      return new StateMachine(level, await readMeta(level));
-    } catch (error) {
-      await level.close();
-      throw error;
-    }
+    return new StateMachine(directory, await openState(await currentStateDirectory(directory)));
   }
 
   /** What is durable. */
@@ -113,11 +125,79 @@ export class StateMachine {
   }
 
   async get(table: string, key: Uint8Array): Promise<Uint8Array | undefined> {
-    return getRow(this.#level, table, key);
+    return this.#read((level) => getRow(level, table, key));
   }
 
   async scan(request: ScanRequest): Promise<ScanPage> {
-    return scanLevel(this.#level, tablePrefix(request.table), request);
+    return this.#read((level) => scanLevel(level, tablePrefix(request.table), request));
+  }
+
+  /** The configuration with which the state was installed, if a snapshot brought it: for a log that fell behind. */
+  async installedMeta(): Promise<SnapshotMeta | undefined> {
+    const stored = (await this.#level.get(installedKey)) as Uint8Array | undefined;
+    return stored === undefined
+      ? undefined
+      : readSnapshotMeta(new ByteReader(openValue(installedKey, stored)));
+  }
+
+  /**
+   * The state at one moment, to be sent to another replica. Must be closed.
+   * @param configurationAt what the Raft core says of an index.
+   */
+  async openSnapshot(configurationAt: (index: number) => SnapshotMeta): Promise<StateSnapshot> {
+    const level = this.#level;
+    const snapshot = level.snapshot();
+    try {
+      const applied = await readMeta(level, snapshot);
+      const head = { meta: configurationAt(applied.index), logTimeMs: applied.logTimeMs };
+      if (head.meta.term !== applied.term)
+        throw new Error(`term ${head.meta.term} at index ${applied.index}`);
+      return {
+        meta: head.meta,
+        pieces: () => encodeSnapshot(head, sharedRows(level, { snapshot, logTimeMs: applied.logTimeMs })),
+        close: () => snapshot.close(),
+      };
+    } catch (error) {
+      await snapshot.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Stages a snapshot beside the state: durable and verified when it resolves, and not yet the state. A former staged one
+   * is dropped. @throws SnapshotDamagedError, ValueDamagedError; Error when another is being staged.
+   */
+  async stage(pieces: AsyncIterable<Uint8Array>): Promise<SnapshotMeta> {
+    if (this.#staging) throw new Error('another snapshot is being staged');
+    this.#staging = true;
+    this.#staged = undefined;
+    try {
+      const level = await openBytesLevel(await stagingDirectory(this.#directory));
+      try {
+        this.#staged = await stageInto(level, pieces);
+      } finally {
+        await level.close();
+      }
+      return this.#staged;
+    } finally {
+      this.#staging = false;
+    }
+  }
+
+  async install(snapshot: SnapshotMeta): Promise<void> {
+    const staged = this.#staged;
+    if (staged?.index !== snapshot.index || staged.term !== snapshot.term || this.#staging) {
+      throw new Error(`the snapshot at ${snapshot.index} is not what is staged`);
+    }
+    this.#staged = undefined;
+    const old = this.#level;
+    const { level, meta } = await openState(await switchToStaged(this.#directory));
+    this.#level = level;
+    this.#memory = new RequestMemory(level);
+    this.#applied = { index: meta.index, term: meta.term, logTimeMs: meta.logTimeMs };
+    this.#rememberedRequests = meta.rememberedRequests;
+    await old.close();
+    await removeOldStates(this.#directory);
   }
 
   /** SHA-256 over all that replicas share. Reads everything: for tests and checks of consistency. */
@@ -126,7 +206,7 @@ export class StateMachine {
     const { index, term, logTimeMs } = this.#applied;
     sum.update(`${index} ${term} ${logTimeMs}\n`);
     for await (const [key, value] of this.#level.iterator()) {
-      if (bytesEqual(key, metaKey)) continue;
+      if (bytesEqual(key, metaKey) || bytesEqual(key, installedKey)) continue;
       if (isRequestRow(key) && !isSharedRequestRow(key, logTimeMs)) continue;
       sum.update(`${key.length} ${value.length}\n`);
       sum.update(key);
@@ -137,6 +217,17 @@ export class StateMachine {
 
   async close(): Promise<void> {
     await this.#level.close();
+  }
+
+  /** A read that an install overtakes is made again on the new state. */
+  async #read<T>(run: (level: BytesLevel) => Promise<T>): Promise<T> {
+    const level = this.#level;
+    try {
+      return await run(level);
+    } catch (error) {
+      if (this.#level === level) throw error;
+      return run(this.#level);
+    }
   }
 
   async #judge(
@@ -173,7 +264,11 @@ interface Meta extends AppliedPoint {
 }
 
 const metaKey = Uint8Array.of(0, 0x6d);
+/** The point and configuration of the snapshot that this state began with. */
+const installedKey = Uint8Array.of(0, 0x69);
 const metaFormat = 1;
+
+type LevelSnapshot = ReturnType<BytesLevel['snapshot']>;
 
 function metaOperation(meta: Meta): LevelOperation {
   const out = new ByteWriter(32);
@@ -185,8 +280,10 @@ function metaOperation(meta: Meta): LevelOperation {
   return { type: 'put', key: metaKey, value: sealValue(metaKey, out.finish()) };
 }
 
-async function readMeta(level: BytesLevel): Promise<Meta> {
-  const stored = (await level.get(metaKey)) as Uint8Array | undefined;
+async function readMeta(level: BytesLevel, snapshot?: LevelSnapshot): Promise<Meta> {
+  const found =
+    snapshot === undefined ? level.get(metaKey) : level.get<Uint8Array, Uint8Array>(metaKey, { snapshot });
+  const stored = (await found) as Uint8Array | undefined;
   if (stored === undefined) return { index: 0, term: 0, logTimeMs: 0, rememberedRequests: 0 };
   const input = new ByteReader(openValue(metaKey, stored));
   const format = input.u8();
@@ -198,5 +295,51 @@ async function readMeta(level: BytesLevel): Promise<Meta> {
     rememberedRequests: input.varint(),
   };
   input.end();
+  return meta;
+}
+
+async function openState(path: string): Promise<{ readonly level: BytesLevel; readonly meta: Meta }> {
+  const level = await openBytesLevel(path);
+  try {
+    return { level, meta: await readMeta(level) };
+  } catch (error) {
+    await level.close();
+    throw error;
+  }
+}
+
+/** What all replicas share at the moment of the snapshot, each row checked. */
+async function* sharedRows(
+  level: BytesLevel,
+  at: { readonly snapshot: LevelSnapshot; readonly logTimeMs: number },
+): AsyncGenerator<SnapshotRow> {
+  const rows = level.iterator({ snapshot: at.snapshot, highWaterMarkBytes: 256 * 1024 });
+  for await (const [key, stored] of rows) {
+    if (bytesEqual(key, metaKey) || bytesEqual(key, installedKey)) continue;
+    if (isRequestRow(key) && !isSharedRequestRow(key, at.logTimeMs)) continue;
+    openValue(key, stored);
+    yield [key, stored];
+  }
+}
+
+async function stageInto(level: BytesLevel, pieces: AsyncIterable<Uint8Array>): Promise<SnapshotMeta> {
+  let rememberedRequests = 0;
+  const { meta, logTimeMs } = await decodeSnapshot(pieces, async (rows) => {
+    for (const [key, stored] of rows) {
+      openValue(key, stored);
+      if (isRequestRow(key)) rememberedRequests++;
+    }
+    await level.batch(
+      rows.map(([key, value]) => ({ type: 'put' as const, key, value })),
+      { sync: true },
+    );
+  });
+  const out = new ByteWriter(256);
+  writeSnapshotMeta(out, meta);
+  const installed = { type: 'put' as const, key: installedKey, value: sealValue(installedKey, out.finish()) };
+  const { index, term } = meta;
+  await level.batch([installed, metaOperation({ index, term, logTimeMs, rememberedRequests })], {
+    sync: true,
+  });
   return meta;
 }

@@ -1,0 +1,176 @@
+import { createHash } from 'node:crypto';
+import { ByteReader, ByteWriter, MalformedBytesError } from './byte_codec.ts';
+import { bytesEqual } from './key_bytes.ts';
+import { readSnapshotMeta, writeSnapshotMeta } from './log_record_codec.ts';
+import type { SnapshotMeta } from './raft/types.ts';
+
+/**
+ * A snapshot of the state as it travels: frames of `type, 1 byte | length, 4 bytes big-endian | payload`.
+ *
+ *     1 head  "s3dbsnap", format 1, log time (48 bits), index, term, configuration
+ *     2 rows  key and stored value of each row, with their lengths, in order of the keys
+ *     3 end   SHA-256 of all bytes before this frame
+ */
+export interface SnapshotHead {
+  readonly meta: SnapshotMeta;
+  readonly logTimeMs: number;
+}
+
+/** A snapshot that isn't what its sender meant to send. Nothing of it may be used. */
+export class SnapshotDamagedError extends Error {
+  override readonly name = 'SnapshotDamagedError';
+}
+
+export type SnapshotRow = readonly [key: Uint8Array, stored: Uint8Array];
+
+const magic = Buffer.from('s3dbsnap');
+const format = 1;
+const headFrame = 1;
+const rowsFrame = 2;
+const endFrame = 3;
+const frameHeadBytes = 5;
+/** A row may be larger; then its frame is. */
+const rowsFrameBytes = 256 * 1024;
+const maxFrameBytes = 16 * 1024 * 1024;
+
+export async function* encodeSnapshot(
+  head: SnapshotHead,
+  rows: AsyncIterable<SnapshotRow>,
+): AsyncGenerator<Uint8Array> {
+  const sum = createHash('sha256');
+  const summed = (frame: Uint8Array): Uint8Array => {
+    sum.update(frame);
+    return frame;
+  };
+  yield summed(encodeHead(head));
+  let out = startFrame(rowsFrameBytes);
+  for await (const [key, stored] of rows) {
+    out.bytes(key);
+    out.bytes(stored);
+    if (out.lengthBytes >= rowsFrameBytes) {
+      yield summed(endOfFrame(rowsFrame, out));
+      out = startFrame(rowsFrameBytes);
+    }
+  }
+  if (out.lengthBytes > frameHeadBytes) yield summed(endOfFrame(rowsFrame, out));
+  const end = startFrame(64);
+  end.raw(sum.digest());
+  yield endOfFrame(endFrame, end);
+}
+
+/**
+ * Reads a snapshot piece by piece. `rows` is called with the rows of each frame and may throw; what it keeps counts only
+ * once this resolves. @throws SnapshotDamagedError unless everything up to the digest is as it was sent.
+ */
+export async function decodeSnapshot(
+  pieces: AsyncIterable<Uint8Array>,
+  rows: (rows: readonly SnapshotRow[]) => Promise<void>,
+): Promise<SnapshotHead> {
+  const sum = createHash('sha256');
+  let head: SnapshotHead | undefined;
+  let ended = false;
+  for await (const { type, payload, bytes } of frames(pieces)) {
+    if (ended) throw new SnapshotDamagedError('bytes behind the end of the snapshot');
+    if (type === endFrame) {
+      if (!bytesEqual(payload, sum.digest())) throw new SnapshotDamagedError('the digest does not match');
+      ended = true;
+      continue;
+    }
+    sum.update(bytes);
+    if (type === headFrame && head === undefined) head = decodeHead(payload);
+    else if (type === rowsFrame && head !== undefined) await rows(decodeRows(payload));
+    else throw new SnapshotDamagedError(`a frame of type ${type} where none may be`);
+  }
+  if (!ended || head === undefined) throw new SnapshotDamagedError('the snapshot ends early');
+  return head;
+}
+
+function encodeHead({ meta, logTimeMs }: SnapshotHead): Uint8Array {
+  const out = startFrame(256);
+  out.raw(magic);
+  out.u8(format);
+  out.u48(logTimeMs);
+  writeSnapshotMeta(out, meta);
+  return endOfFrame(headFrame, out);
+}
+
+function decodeHead(payload: Uint8Array): SnapshotHead {
+  return reading(() => {
+    const input = new ByteReader(payload);
+    if (!bytesEqual(input.raw(magic.length), magic) || input.u8() !== format) {
+      throw new SnapshotDamagedError('not a snapshot of a format that is known here');
+    }
+    const logTimeMs = input.u48();
+    const meta = readSnapshotMeta(input);
+    input.end();
+    return { meta, logTimeMs };
+  });
+}
+
+function decodeRows(payload: Uint8Array): SnapshotRow[] {
+  return reading(() => {
+    const input = new ByteReader(payload);
+    const rows: SnapshotRow[] = [];
+    while (input.remaining > 0) rows.push([input.bytes(), input.bytes()]);
+    return rows;
+  });
+}
+
+function reading<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof MalformedBytesError) throw new SnapshotDamagedError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+function startFrame(sizeBytes: number): ByteWriter {
+  const out = new ByteWriter(sizeBytes + 4096);
+  out.raw(new Uint8Array(frameHeadBytes));
+  return out;
+}
+
+function endOfFrame(type: number, out: ByteWriter): Uint8Array {
+  const frame = out.finish();
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  view.setUint8(0, type);
+  view.setUint32(1, frame.length - frameHeadBytes);
+  return frame;
+}
+
+interface Frame {
+  readonly type: number;
+  readonly payload: Uint8Array;
+  /** With its head. */
+  readonly bytes: Uint8Array;
+}
+
+async function* frames(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Frame> {
+  let held: Buffer = Buffer.alloc(0);
+  let parts: Uint8Array[] = [];
+  let heldBytes = 0;
+  let needed = frameHeadBytes;
+  for await (const piece of pieces) {
+    parts.push(piece);
+    heldBytes += piece.length;
+    if (heldBytes < needed) continue;
+    held = Buffer.concat(parts);
+    let at = 0;
+    for (;;) {
+      needed = frameHeadBytes;
+      if (held.length - at < needed) break;
+      const length = held.readUInt32BE(at + 1);
+      if (length > maxFrameBytes) throw new SnapshotDamagedError(`a frame of ${length} bytes`);
+      needed = frameHeadBytes + length;
+      if (held.length - at < needed) break;
+      const bytes = held.subarray(at, at + needed);
+      yield { type: bytes.readUInt8(0), payload: bytes.subarray(frameHeadBytes), bytes };
+      at += needed;
+    }
+    held = held.subarray(at);
+    parts = [held];
+    heldBytes = held.length;
+  }
+  if (heldBytes > 0) throw new SnapshotDamagedError('the snapshot ends within a frame');
+}
