@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { CodecFactory } from './codec.ts';
+import { CodecFactory } from './codec_factory.ts';
 import type { Codec } from './codec.ts';
 import { CrateCodec } from './crate_codec.ts';
 import { invert, multiply, power } from './galois.ts';

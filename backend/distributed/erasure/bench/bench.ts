@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 
-import { CodecFactory } from '../codec.ts';
+import { CodecFactory } from '../codec_factory.ts';
 import type { Codec } from '../codec.ts';
 import { CrateCodec } from '../crate_codec.ts';
 
