@@ -122,7 +122,8 @@ export class LocalState implements GlobalState {
 
   async #applyRound(round: readonly Waiting[]): Promise<void> {
     if (this.#dead !== undefined) {
-      for (const { reject } of round) reject(new UnavailableError('the state file failed', { cause: this.#dead }));
+      for (const { reject } of round)
+        reject(new UnavailableError('the state file failed', { cause: this.#dead }));
       return;
     }
     try {
@@ -145,7 +146,8 @@ export class LocalState implements GlobalState {
     const cause = error instanceof Error ? error : new Error(String(error));
     if (!(cause instanceof ValueDamagedError)) {
       this.#dead = cause;
-      for (const { reject } of round) reject(new UnknownOutcomeError('writing the state file failed', { cause }));
+      for (const { reject } of round)
+        reject(new UnknownOutcomeError('writing the state file failed', { cause }));
       return;
     }
     const [only, ...rest] = round;

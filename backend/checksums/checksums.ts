@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { crc32c } from '@node-rs/crc32';
 import type { ChecksumAlgorithm, ChecksumType } from '../backend.ts';
-import { combineCrc, CRC32, CRC32C, CRC64NVME, type CrcPolynomial } from './crc_combine.ts';
+import { CrcCombiner, CRC32, CRC32C, CRC64NVME, type CrcPolynomial } from './crc_combine.ts';
 import { Crc64Nvme } from './crc64nvme.ts';
 
 /** A checksum under way: feed it in order, then ask once. */
@@ -61,12 +61,10 @@ export class Checksums {
   ): Uint8Array {
     const polynomial = POLYNOMIALS[algorithm];
     if (polynomial === undefined) throw new RangeError(`${algorithm} of pieces can't be combined`);
+    const combiner = new CrcCombiner(polynomial);
     let crc = 0n;
     for (const piece of pieces) {
-      crc = combineCrc(polynomial, crc, {
-        crc: bigintOf(piece.checksum),
-        lengthBytes: piece.lengthBytes,
-      });
+      crc = combiner.combine(crc, { crc: bigintOf(piece.checksum), lengthBytes: piece.lengthBytes });
     }
     return bytesOf(crc, polynomial.widthBits / 8);
   }

@@ -13,13 +13,24 @@ export const CRC32: CrcPolynomial = { widthBits: 32, reflected: 0xedb88320n };
 export const CRC32C: CrcPolynomial = { widthBits: 32, reflected: 0x82f63b78n };
 export const CRC64NVME: CrcPolynomial = { widthBits: 64, reflected: 0x9a6c9329ac4bc9b5n };
 
-/** @param second CRC and length in bytes of the piece that follows. */
-export function combineCrc(
-  polynomial: CrcPolynomial,
-  first: bigint,
-  second: { readonly crc: bigint; readonly lengthBytes: number },
-): bigint {
-  return multiply(polynomial, powerOfX8(polynomial, BigInt(second.lengthBytes)), first) ^ second.crc;
+/** Remembers the multiplier of each length: the parts of an upload are mostly of one. */
+export class CrcCombiner {
+  readonly #polynomial: CrcPolynomial;
+  readonly #multipliers = new Map<number, bigint>();
+
+  constructor(polynomial: CrcPolynomial) {
+    this.#polynomial = polynomial;
+  }
+
+  /** @param second CRC and length in bytes of the piece that follows. */
+  combine(first: bigint, second: { readonly crc: bigint; readonly lengthBytes: number }): bigint {
+    let multiplier = this.#multipliers.get(second.lengthBytes);
+    if (multiplier === undefined) {
+      multiplier = powerOfX8(this.#polynomial, BigInt(second.lengthBytes));
+      this.#multipliers.set(second.lengthBytes, multiplier);
+    }
+    return multiply(this.#polynomial, multiplier, first) ^ second.crc;
+  }
 }
 
 /** x^(8n) modulo the polynomial, by squaring. */

@@ -1,0 +1,40 @@
+import type { BackendErrorCode } from '../errors.ts';
+import { BackendError } from '../errors.ts';
+import type { Checksums } from '../checksums/checksums.ts';
+import type { DataStore } from '../data_store.ts';
+import type { GlobalState } from '../global_state.ts';
+import type { ContentCache } from './content_cache.ts';
+
+/** Where the engine tells what an operator should know; pino's loggers fit. */
+export interface EngineLogger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** What every operation of the engine works with. */
+export interface EngineContext {
+  readonly state: GlobalState;
+  readonly data: DataStore;
+  readonly checksums: Checksums;
+  readonly contents: ContentCache;
+  readonly region: string;
+  readonly logger: EngineLogger;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  readonly randomBytes: (length: number) => Uint8Array;
+  /** Resolves after so many milliseconds; early when the signal aborts. */
+  readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
+  /** Tells the garbage worker that there may be something to do. */
+  readonly wakeGarbage: () => void;
+}
+
+/** Refusal in one expression. */
+export function refuse(
+  code: BackendErrorCode,
+  message: string,
+  details: Readonly<Record<string, string>> = {},
+): never {
+  throw new BackendError(code, message, details);
+}

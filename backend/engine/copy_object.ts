@@ -1,0 +1,87 @@
+import type {
+  ChecksumAlgorithm,
+  CopyObjectRequest,
+  GetObjectRequest,
+  ObjectSource,
+  ObjectWritten,
+} from '../backend.ts';
+import type { EngineContext } from './context.ts';
+import { refuse } from './context.ts';
+import { findObject, openObject, type FoundObject } from './get_object.ts';
+import { contentIdOf, mintId } from './ids.ts';
+import { ingest, maxSinglePutBytes } from './ingest.ts';
+import { endStream } from './owned_stream.ts';
+import { checkKey } from './object_keys.ts';
+import { checkSourcePreconditions, checkWritePreconditions } from './preconditions.ts';
+import { commitContent } from './put_object.ts';
+import { readTarget } from './targets.ts';
+
+/** Reads the source's bytes and writes them anew; the copy is of one piece whatever its source was. */
+export async function copyObject(context: EngineContext, request: CopyObjectRequest): Promise<ObjectWritten> {
+  checkKey(request.key);
+  const { source } = request;
+  const ontoItself = source.bucket === request.bucket && source.key === request.key;
+  if (ontoItself && source.versionId === undefined && request.metadata === undefined) {
+    refuse(
+      'InvalidRequest',
+      "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
+    );
+  }
+  const target = await readTarget(context, request);
+  checkWritePreconditions(request.preconditions, target.current?.row);
+  const asked = sourceRequest(source, request.signal);
+  const size = (await findObject(context, asked, checkSourcePreconditions)).head.sizeBytes;
+  if (size > maxSinglePutBytes) {
+    refuse(
+      'InvalidRequest',
+      `The specified copy source is larger than the maximum allowable size for a copy source: ${maxSinglePutBytes}`,
+    );
+  }
+  const { found, body } = await openObject(context, asked, checkSourcePreconditions);
+  const algorithm = request.checksumAlgorithm ?? algorithmOf(found);
+  const content = await ingestFrom(body, (stream) =>
+    ingest(context, {
+      contentId: contentIdOf(request.bucket, request.key, mintId(context)),
+      body: { stream, sizeBytes: found.head.sizeBytes },
+      algorithms: [algorithm],
+      signal: request.signal,
+    }),
+  );
+  const raw = content.checksums.get(algorithm);
+  return commitContent(context, {
+    ...request,
+    metadata: request.metadata ?? found.head.metadata,
+    target,
+    content,
+    ...(raw === undefined
+      ? {}
+      : { checksum: { algorithm, type: 'FULL_OBJECT', value: Buffer.from(raw).toString('base64') } }),
+  });
+}
+
+/** Ends the source's stream however the ingestion ends, also where it never began to read. */
+export async function ingestFrom<Result>(
+  source: AsyncIterable<Uint8Array>,
+  work: (source: AsyncIterable<Uint8Array>) => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work(source);
+  } finally {
+    await endStream(source);
+  }
+}
+
+export function sourceRequest(source: ObjectSource, signal: AbortSignal | undefined): GetObjectRequest {
+  return {
+    bucket: source.bucket,
+    key: source.key,
+    authorize: source.authorize,
+    ...(source.versionId === undefined ? {} : { versionId: source.versionId }),
+    ...(source.preconditions === undefined ? {} : { preconditions: source.preconditions }),
+    ...(signal === undefined ? {} : { signal }),
+  };
+}
+
+function algorithmOf(found: FoundObject): ChecksumAlgorithm {
+  return found.content.row.checksum?.algorithm ?? 'CRC64NVME';
+}

@@ -1,0 +1,57 @@
+import type { ChecksumAlgorithm, ChecksumType, CreateUploadRequest, UploadCreated } from '../backend.ts';
+import { defaultChecksumType, isChecksumTypeAllowed } from '../checksums/checksums.ts';
+import { commit } from './commit.ts';
+import type { EngineContext } from './context.ts';
+import { refuse } from './context.ts';
+import { STANDARD } from './current_version.ts';
+import { mintId, uploadIdText } from './ids.ts';
+import { checkKey } from './object_keys.ts';
+import { uploadKey } from './row_keys.ts';
+import { encodeUpload } from './rows.ts';
+import { bucketUnchanged, readBucket } from './targets.ts';
+
+export async function createMultipartUpload(
+  context: EngineContext,
+  request: CreateUploadRequest,
+): Promise<UploadCreated> {
+  checkKey(request.key);
+  const checksum = resolveChecksum(request.checksum);
+  const uploadId = mintId(context);
+  await commit(context, async () => {
+    const bucket = await readBucket(context, request);
+    const value = encodeUpload({
+      bucketId: bucket.row.id,
+      owner: request.owner,
+      metadata: request.metadata,
+      initiatedMs: Math.floor(context.clock()),
+      storageClass: STANDARD,
+      checksum,
+      checksumChosen: request.checksum !== undefined,
+    });
+    const key = uploadKey(request.bucket, { key: request.key, uploadId });
+    return {
+      conditions: [bucketUnchanged(bucket)],
+      operations: [{ type: 'put', table: 'multipart', key, value }],
+      result: undefined,
+    };
+  });
+  return {
+    uploadId: uploadIdText(uploadId),
+    ...(request.checksum === undefined ? {} : { checksum }),
+  };
+}
+
+function resolveChecksum(asked: CreateUploadRequest['checksum']): {
+  readonly algorithm: ChecksumAlgorithm;
+  readonly type: ChecksumType;
+} {
+  const algorithm = asked?.algorithm ?? 'CRC64NVME';
+  const type = asked?.type ?? defaultChecksumType(algorithm);
+  if (!isChecksumTypeAllowed(algorithm, type)) {
+    refuse(
+      'InvalidRequest',
+      `The ${type} checksum type cannot be used with the ${algorithm.toLowerCase()} checksum algorithm.`,
+    );
+  }
+  return { algorithm, type };
+}

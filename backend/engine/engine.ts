@@ -1,0 +1,175 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type * as api from '../backend.ts';
+import { Checksums } from '../checksums/checksums.ts';
+import type { DataStore } from '../data_store.ts';
+import type { GlobalState } from '../global_state.ts';
+import { abortMultipartUpload } from './abort_upload.ts';
+import {
+  createBucket,
+  deleteBucket,
+  ensureBucket,
+  headBucket,
+  listBuckets,
+  type ConfiguredBucket,
+} from './buckets.ts';
+import { completeMultipartUpload } from './complete_upload.ts';
+import { ContentCache } from './content_cache.ts';
+import type { EngineContext, EngineLogger } from './context.ts';
+import { copyObject } from './copy_object.ts';
+import { createMultipartUpload } from './create_upload.ts';
+import { deleteObject } from './delete_object.ts';
+import { GarbageWorker } from './garbage.ts';
+import { getObject, headObject } from './get_object.ts';
+import { listObjects } from './list_objects.ts';
+import { listParts } from './list_parts.ts';
+import { listMultipartUploads } from './list_uploads.ts';
+import { listObjectVersions } from './list_versions.ts';
+import { putObject } from './put_object.ts';
+import { translateErrors } from './translate_errors.ts';
+import { uploadPart, uploadPartCopy } from './upload_part.ts';
+
+const defaultContentCacheBytes = 16 * 1024 ** 2;
+const defaultGarbageLeaseMs = 30_000;
+
+export interface EngineOptions {
+  readonly type: api.Backend['type'];
+  readonly state: GlobalState;
+  readonly data: DataStore;
+  readonly region: string;
+  readonly logger: EngineLogger;
+  /** Content is freed no sooner than this after nothing names it any more; 0: at once. */
+  readonly gcDelayMs: number;
+  /** Made, where they aren't there yet, before the engine serves. */
+  readonly buckets?: readonly ConfiguredBucket[];
+  /** Milliseconds since 1970. */
+  readonly clock?: () => number;
+  readonly randomBytes?: (length: number) => Uint8Array;
+  readonly contentCacheBytes?: number;
+  /** How long other gateways wait for one that collects garbage and has gone silent. */
+  readonly garbageLeaseMs?: number;
+}
+
+/** A Backend that is also closed by `await using`, and can be asked to collect garbage now. */
+export interface Engine extends api.Backend {
+  /** One pass over what is due. False: another gateway is at it. */
+  collectGarbage(): Promise<boolean>;
+}
+
+/** The object engine over the two ports, which it owns from now on: `close()` closes both. */
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  const { context, garbage } = await openContext(options);
+  for (const bucket of options.buckets ?? []) await ensureBucket(context, bucket);
+  garbage.start();
+  return new ObjectEngine(options.type, context, garbage);
+}
+
+async function openContext(
+  options: EngineOptions,
+): Promise<{ context: EngineContext; garbage: GarbageWorker }> {
+  const context: EngineContext = {
+    state: options.state,
+    data: options.data,
+    checksums: await Checksums.load(),
+    contents: new ContentCache(options.contentCacheBytes ?? defaultContentCacheBytes),
+    region: options.region,
+    logger: options.logger,
+    clock: options.clock ?? Date.now,
+    randomBytes: options.randomBytes ?? randomBytes,
+    sleep: async (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
+    wakeGarbage: () => garbage.wake(),
+  };
+  const garbage = new GarbageWorker({
+    context,
+    delayMs: options.gcDelayMs,
+    leaseMs: options.garbageLeaseMs ?? defaultGarbageLeaseMs,
+  });
+  return { context, garbage };
+}
+
+class ObjectEngine implements Engine {
+  readonly type: api.Backend['type'];
+  readonly #context: EngineContext;
+  readonly #garbage: GarbageWorker;
+
+  constructor(type: api.Backend['type'], context: EngineContext, garbage: GarbageWorker) {
+    this.type = type;
+    this.#context = context;
+    this.#garbage = garbage;
+  }
+
+  listBuckets(request: api.ListBucketsRequest): Promise<api.BucketPage> {
+    return this.#run(listBuckets, request);
+  }
+  createBucket(request: api.CreateBucketRequest): Promise<api.BucketInfo> {
+    return this.#run(createBucket, request);
+  }
+  headBucket(request: api.BucketRequest): Promise<api.BucketInfo> {
+    return this.#run(headBucket, request);
+  }
+  deleteBucket(request: api.BucketRequest): Promise<void> {
+    return this.#run(deleteBucket, request);
+  }
+
+  putObject(request: api.PutObjectRequest): Promise<api.ObjectWritten> {
+    return this.#run(putObject, request);
+  }
+  getObject(request: api.GetObjectRequest): Promise<api.ObjectRead> {
+    return this.#run(getObject, request);
+  }
+  headObject(request: api.HeadObjectRequest): Promise<api.ObjectHead> {
+    return this.#run(headObject, request);
+  }
+  deleteObject(request: api.DeleteObjectRequest): Promise<api.ObjectDeleted> {
+    return this.#run(deleteObject, request);
+  }
+  copyObject(request: api.CopyObjectRequest): Promise<api.ObjectWritten> {
+    return this.#run(copyObject, request);
+  }
+
+  listObjects(request: api.ListObjectsRequest): Promise<api.ObjectPage> {
+    return this.#run(listObjects, request);
+  }
+  listObjectVersions(request: api.ListVersionsRequest): Promise<api.VersionPage> {
+    return this.#run(listObjectVersions, request);
+  }
+
+  createMultipartUpload(request: api.CreateUploadRequest): Promise<api.UploadCreated> {
+    return this.#run(createMultipartUpload, request);
+  }
+  uploadPart(request: api.UploadPartRequest): Promise<api.PartWritten> {
+    return this.#run(uploadPart, request);
+  }
+  uploadPartCopy(request: api.UploadPartCopyRequest): Promise<api.PartWritten> {
+    return this.#run(uploadPartCopy, request);
+  }
+  listParts(request: api.ListPartsRequest): Promise<api.PartPage> {
+    return this.#run(listParts, request);
+  }
+  completeMultipartUpload(request: api.CompleteUploadRequest): Promise<api.ObjectWritten> {
+    return this.#run(completeMultipartUpload, request);
+  }
+  abortMultipartUpload(request: api.UploadRequest): Promise<void> {
+    return this.#run(abortMultipartUpload, request);
+  }
+  listMultipartUploads(request: api.ListUploadsRequest): Promise<api.UploadPage> {
+    return this.#run(listMultipartUploads, request);
+  }
+
+  collectGarbage(): Promise<boolean> {
+    return this.#garbage.collect();
+  }
+
+  async close(): Promise<void> {
+    await this.#garbage.close();
+    await this.#context.data.close();
+    await this.#context.state.close();
+  }
+
+  #run<Request, Answer>(
+    operation: (context: EngineContext, request: Request) => Promise<Answer>,
+    request: Request,
+  ): Promise<Answer> {
+    return translateErrors(this.#context, () => operation(this.#context, request));
+  }
+}

@@ -1,0 +1,108 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { CleanupPass } from './garbage_uploads.ts';
+import type { EngineContext } from './context.ts';
+import { ContentSweep } from './garbage_contents.ts';
+import { GarbageLease } from './garbage_lease.ts';
+
+const shortestPauseMs = 5000;
+const longestPauseMs = 60_000;
+const retryMs = 5000;
+
+export interface GarbageOptions {
+  readonly context: EngineContext;
+  /** Content is freed no sooner than this after it became garbage. */
+  readonly delayMs: number;
+  /** How long a lease that nobody renews keeps other gateways out. */
+  readonly leaseMs: number;
+}
+
+/**
+ * Frees what no metadata names any more: rows and content of ended uploads, content of replaced and deleted objects.
+ * All that it needs to know is in rows, so it goes on where it stopped, here or on another gateway; every step may
+ * be done twice.
+ */
+export class GarbageWorker {
+  readonly #context: EngineContext;
+  readonly #delayMs: number;
+  readonly #lease: GarbageLease;
+  readonly #stopping = new AbortController();
+  #wake = new AbortController();
+  #woken = false;
+  #running: Promise<void> | undefined;
+  #pass: Promise<void> = Promise.resolve();
+
+  constructor(options: GarbageOptions) {
+    this.#context = options.context;
+    this.#delayMs = options.delayMs;
+    this.#lease = new GarbageLease(options.context, options.leaseMs);
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** There may be something to do. Where content is kept for a while first, the next pass comes soon enough. */
+  wake(): void {
+    if (this.#delayMs > 0) return;
+    this.#woken = true;
+    this.#wake.abort();
+  }
+
+  /** Ends after the step that is under way; the lease is given back. */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    this.#wake.abort();
+    await this.#running;
+    await this.#pass;
+    await this.#lease.release();
+  }
+
+  /** One pass over all there is; passes don't overlap. False: another gateway is at it. */
+  async collect(): Promise<boolean> {
+    const before = this.#pass;
+    const pass = (async () => {
+      await before;
+      return this.#collectOnce();
+    })();
+    // Who comes next waits for the end of this pass, whatever that end is.
+    this.#pass = pass.then(nothing, nothing);
+    return pass;
+  }
+
+  async #collectOnce(): Promise<boolean> {
+    const { signal } = this.#stopping;
+    if (signal.aborted || !(await this.#lease.keep())) return false;
+    await new CleanupPass(this.#context, { signal, lease: this.#lease }).run();
+    await new ContentSweep(this.#context, { signal, lease: this.#lease, delayMs: this.#delayMs }).run();
+    return true;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      let pauseMs = Math.min(Math.max(this.#delayMs / 10, shortestPauseMs), longestPauseMs);
+      this.#woken = false;
+      try {
+        await this.collect();
+      } catch (error) {
+        this.#context.logger.warn({ err: error }, 'collecting garbage failed and will be tried again');
+        pauseMs = retryMs;
+      }
+      await this.#pause(pauseMs);
+    }
+  }
+
+  async #pause(pauseMs: number): Promise<void> {
+    if (this.#woken || this.#stopping.signal.aborted) return;
+    this.#wake = new AbortController();
+    try {
+      await delay(pauseMs, undefined, { signal: this.#wake.signal });
+    } catch (error) {
+      if (!this.#wake.signal.aborted) throw error;
+    }
+  }
+}
+
+function nothing(): void {
+  // The pass's own caller hears how it ended.
+}

@@ -1,0 +1,124 @@
+import type { Checksum, GetObjectRequest, HeadObjectRequest, ObjectHead, ObjectRead } from '../backend.ts';
+import { ContentMissingError } from '../data_store.ts';
+import { contentOf, type OpenedContent } from './content_rows.ts';
+import { openContent } from './content_stream.ts';
+import type { EngineContext } from './context.ts';
+import { refuse } from './context.ts';
+import { NULL_VERSION } from './current_version.ts';
+import { checkKey } from './object_keys.ts';
+import { checkReadPreconditions, type ConditionedObject } from './preconditions.ts';
+import { resolvePart, resolveRange, type ByteRange } from './ranges.ts';
+import type { ContentRow, VersionRow } from './rows.ts';
+import { readTarget } from './targets.ts';
+
+const maxOpenAttempts = 4;
+
+export async function headObject(context: EngineContext, request: HeadObjectRequest): Promise<ObjectHead> {
+  return (await findObject(context, request, checkReadPreconditions)).head;
+}
+
+/**
+ * The body is opened before this answers, so that what can't be had at all is refused and not cut off. Content that
+ * isn't where the row says may have been moved or replaced since the row was read: the row is read again before it
+ * counts as lost.
+ */
+export async function getObject(context: EngineContext, request: GetObjectRequest): Promise<ObjectRead> {
+  const { found, body } = await openObject(context, request, checkReadPreconditions);
+  return { ...found.head, body };
+}
+
+export interface FoundObject {
+  readonly head: ObjectHead;
+  readonly version: VersionRow;
+  readonly content: OpenedContent;
+}
+
+export type CheckPreconditions = (
+  conditions: HeadObjectRequest['preconditions'],
+  object: ConditionedObject,
+) => void;
+
+/** An object and its bytes, for GET and as the source of a copy. */
+export async function openObject(
+  context: EngineContext,
+  request: GetObjectRequest,
+  checkPreconditions: CheckPreconditions,
+): Promise<{ readonly found: FoundObject; readonly body: AsyncIterable<Uint8Array> }> {
+  for (let attempt = 1; ; attempt++) {
+    const found = await findObject(context, request, checkPreconditions);
+    const range = found.head.range ?? wholeOf(found.head.sizeBytes);
+    try {
+      const body = await openContent(context, found.content.row, { range, signal: request.signal });
+      return { found, body };
+    } catch (error) {
+      if (!(error instanceof ContentMissingError) || attempt >= maxOpenAttempts) throw error;
+      context.contents.forget(found.version.contentId);
+      await context.sleep(attempt * 10, request.signal);
+    }
+  }
+}
+
+function wholeOf(sizeBytes: number): ByteRange | undefined {
+  return sizeBytes === 0 ? undefined : { start: 0, end: sizeBytes - 1 };
+}
+
+/** @throws BackendError NoSuchKey, NoSuchVersion, PreconditionFailed, NotModified, InvalidRange, InvalidPart */
+export async function findObject(
+  context: EngineContext,
+  request: HeadObjectRequest,
+  checkPreconditions: CheckPreconditions,
+): Promise<FoundObject> {
+  checkKey(request.key);
+  for (let attempt = 1; ; attempt++) {
+    const target = await readTarget(context, request);
+    const { versionId } = request;
+    if (versionId !== undefined && versionId !== NULL_VERSION) refuseVersion(versionId);
+    const version = target.current?.row;
+    if (version === undefined) {
+      if (versionId !== undefined) refuseVersion(versionId);
+      refuse('NoSuchKey', 'The specified key does not exist.', { Key: request.key });
+    }
+    checkPreconditions(request.preconditions, version);
+    const content = await contentOf(context, version.contentId);
+    if (content !== undefined) return { version, content, head: headOf(request, version, content.row) };
+    // Replaced, and its garbage collected, between the two reads.
+    if (attempt >= maxOpenAttempts) {
+      throw new Error(`the row of content ${Buffer.from(version.contentId).toString('hex')} is missing`);
+    }
+  }
+}
+
+function refuseVersion(versionId: string): never {
+  return refuse('NoSuchVersion', 'The specified version does not exist.', { VersionId: versionId });
+}
+
+function headOf(request: HeadObjectRequest, version: VersionRow, content: ContentRow): ObjectHead {
+  const range = rangeOf(request, content);
+  const checksum = checksumFor(request, content);
+  return {
+    key: request.key,
+    sizeBytes: version.sizeBytes,
+    etag: version.etag,
+    lastModifiedMs: version.mtimeMs,
+    metadata: content.metadata ?? { system: {}, user: {} },
+    storageClass: version.storageClass,
+    ...(checksum === undefined ? {} : { checksum }),
+    ...(content.parts === undefined ? {} : { partsCount: content.parts.length }),
+    ...(range === undefined ? {} : { range }),
+  };
+}
+
+function rangeOf(request: HeadObjectRequest, content: ContentRow): ByteRange | undefined {
+  if (request.partNumber !== undefined) return resolvePart(content, request.partNumber);
+  return request.range === undefined ? undefined : resolveRange(request.range, content.sizeBytes);
+}
+
+/** Of the part where one is asked for: clients compare it with the bytes that they get. */
+function checksumFor(request: HeadObjectRequest, content: ContentRow): Checksum | undefined {
+  if (request.partNumber === undefined || content.parts === undefined || content.checksum === undefined) {
+    return content.checksum;
+  }
+  const raw = content.parts.find((part) => part.partNumber === request.partNumber)?.checksum;
+  if (raw === undefined) return undefined;
+  return { ...content.checksum, value: Buffer.from(raw).toString('base64') };
+}

@@ -1,0 +1,92 @@
+import type {
+  Checksum,
+  ObjectMetadata,
+  ObjectWritten,
+  Owner,
+  Preconditions,
+  PutObjectRequest,
+} from '../backend.ts';
+import { commit, CommitUnknownError } from './commit.ts';
+import type { EngineContext } from './context.ts';
+import { replaceCurrent } from './current_version.ts';
+import { contentIdOf, mintId } from './ids.ts';
+import { discard, ingest, type IngestedContent } from './ingest.ts';
+import { checkKey } from './object_keys.ts';
+import { checkWritePreconditions } from './preconditions.ts';
+import { readTarget, unchanged, type Target, type TargetName } from './targets.ts';
+
+const defaultAlgorithm = 'CRC64NVME';
+
+/** Content first, then the metadata that names it, in one batch. */
+export async function putObject(context: EngineContext, request: PutObjectRequest): Promise<ObjectWritten> {
+  checkKey(request.key);
+  const target = await readTarget(context, request);
+  checkWritePreconditions(request.preconditions, target.current?.row);
+  const algorithm = request.body.checksum?.algorithm ?? defaultAlgorithm;
+  const content = await ingest(context, {
+    contentId: contentIdOf(request.bucket, request.key, mintId(context)),
+    body: request.body,
+    algorithms: [algorithm],
+    signal: request.signal,
+  });
+  const raw = content.checksums.get(algorithm);
+  return commitContent(context, {
+    ...request,
+    target,
+    content,
+    ...(raw === undefined
+      ? {}
+      : { checksum: { algorithm, type: 'FULL_OBJECT', value: Buffer.from(raw).toString('base64') } }),
+  });
+}
+
+/** Content that is to become an object of one piece. */
+export interface ContentToName extends TargetName {
+  readonly owner: Owner;
+  readonly metadata: ObjectMetadata;
+  readonly preconditions?: Preconditions;
+  readonly signal?: AbortSignal;
+  readonly content: IngestedContent;
+  readonly checksum?: Checksum;
+  /** As read before the content came in: saves a read where nothing has changed since. */
+  readonly target: Target;
+}
+
+/** Names the content in the metadata; content that can't be named is removed, unless the batch may yet apply. */
+export async function commitContent(context: EngineContext, request: ContentToName): Promise<ObjectWritten> {
+  const { content, key } = request;
+  try {
+    request.signal?.throwIfAborted();
+    const written = await commit(context, async (round) => {
+      const target = round === 0 ? request.target : await readTarget(context, request);
+      checkWritePreconditions(request.preconditions, target.current?.row);
+      const etag = Buffer.from(content.md5).toString('hex');
+      const { operations, mtimeMs } = replaceCurrent(context, target, {
+        key,
+        contentId: content.contentId,
+        sizeBytes: content.sizeBytes,
+        etag,
+        owner: request.owner,
+        metadata: request.metadata,
+        place: { locator: content.written.locator },
+        ...(request.checksum === undefined ? {} : { checksum: request.checksum }),
+      });
+      return {
+        conditions: unchanged(target),
+        contentConditions: content.written.conditions,
+        operations: [...operations, ...content.written.operations],
+        result: {
+          etag,
+          lastModifiedMs: mtimeMs,
+          sizeBytes: content.sizeBytes,
+          ...(request.checksum === undefined ? {} : { checksum: request.checksum }),
+        },
+      };
+    });
+    context.wakeGarbage();
+    return written;
+  } catch (error) {
+    if (!(error instanceof CommitUnknownError)) await discard(context, content);
+    throw error;
+  }
+}

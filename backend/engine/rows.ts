@@ -1,0 +1,310 @@
+import type {
+  BucketInfo,
+  Checksum,
+  ChecksumAlgorithm,
+  ChecksumType,
+  ObjectMetadata,
+  Owner,
+  SystemMetadata,
+} from '../backend.ts';
+import { CorruptRecordError, decodeRecord, encodeRecord, RecordFields } from './record.ts';
+
+const VERSION = 1;
+
+/** Row of `buckets`. */
+export interface BucketRow extends BucketInfo {
+  /** 16 bytes, new each time a bucket is made: rows of an earlier bucket of the same name are told from this one's. */
+  readonly id: Uint8Array;
+}
+
+/** What a listing shows of a version; row of `objects` (the current one) and of `versions` (each). */
+export interface VersionRow {
+  readonly bucketId: Uint8Array;
+  /** Where the content row is. */
+  readonly contentId: Uint8Array;
+  /** `null`, or the version's id. */
+  readonly versionId: string;
+  readonly mtimeMs: number;
+  readonly sizeBytes: number;
+  readonly etag: string;
+  readonly owner: Owner;
+  readonly storageClass: string;
+  readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly type: ChecksumType };
+}
+
+/** A part within a multipart object; its bytes are in a content row of its own. */
+export interface PartOfContent {
+  readonly contentId: Uint8Array;
+  readonly sizeBytes: number;
+  /** Raw, of the object's algorithm. */
+  readonly checksum?: Uint8Array;
+  readonly partNumber: number;
+}
+
+/** Row of `objects` under the 32-byte content id: everything but what a listing shows. */
+export interface ContentRow {
+  readonly sizeBytes: number;
+  /** Where the bytes are; absent where they are in parts. */
+  readonly locator?: Uint8Array;
+  readonly parts?: readonly PartOfContent[];
+  readonly checksum?: Checksum;
+  /** Absent in rows of parts. */
+  readonly metadata?: ObjectMetadata;
+}
+
+/** Row of `multipart`. */
+export interface UploadRow {
+  readonly bucketId: Uint8Array;
+  readonly owner: Owner;
+  readonly metadata: ObjectMetadata;
+  readonly initiatedMs: number;
+  readonly storageClass: string;
+  /** Of the object to be, whether the client named it or not. */
+  readonly checksum: { readonly algorithm: ChecksumAlgorithm; readonly type: ChecksumType };
+  /** Whether the client named it. */
+  readonly checksumChosen: boolean;
+}
+
+/** Row of `parts`. Small: Complete is conditional on up to 10,000 of them in one batch. */
+export interface PartRow {
+  readonly contentId: Uint8Array;
+  readonly sizeBytes: number;
+  readonly md5: Uint8Array;
+  /** Raw, of the upload's algorithm. */
+  readonly checksum: Uint8Array;
+  readonly mtimeMs: number;
+}
+
+/** `DeletedObjectInfo`: the content row of the same id stays until the bytes that it locates are gone. */
+export interface DeletedRow {
+  readonly deletedMs: number;
+}
+
+/** What is left to do after an upload ended: its part rows, and the content of parts that no object took over. */
+export interface CleanupRow {
+  /** The object that took parts over; absent after Abort. */
+  readonly contentId?: Uint8Array;
+}
+
+/** What Complete answered, kept for a while for clients that ask again. */
+export interface CompletedRow {
+  readonly bucketId: Uint8Array;
+  readonly key: string;
+  /** SHA-256 over the list of parts that was given. */
+  readonly request: Uint8Array;
+  readonly etag: string;
+  readonly lastModifiedMs: number;
+  readonly sizeBytes: number;
+  readonly checksum?: Checksum;
+  readonly versionId?: string;
+}
+
+export function encodeBucket(row: BucketRow): Uint8Array {
+  return encodeRecord(VERSION, { ...row, owner: { ...row.owner } });
+}
+
+export function decodeBucket(bytes: Uint8Array): BucketRow {
+  const fields = decodeRecord(bytes, { kind: 'bucket', newest: VERSION });
+  return {
+    id: fields.bytes('id'),
+    name: fields.text('name'),
+    owner: ownerOf(fields),
+    createdMs: fields.integer('createdMs'),
+    region: fields.text('region'),
+    public: fields.boolean('public'),
+  };
+}
+
+export function encodeVersion(row: VersionRow): Uint8Array {
+  return encodeRecord(VERSION, { ...row });
+}
+
+export function decodeVersion(bytes: Uint8Array): VersionRow {
+  const fields = decodeRecord(bytes, { kind: 'version', newest: VERSION });
+  const checksum = fields.optionalMap('checksum');
+  return {
+    bucketId: fields.bytes('bucketId'),
+    contentId: fields.bytes('contentId'),
+    versionId: fields.text('versionId'),
+    mtimeMs: fields.integer('mtimeMs'),
+    sizeBytes: fields.integer('sizeBytes'),
+    etag: fields.text('etag'),
+    owner: ownerOf(fields),
+    storageClass: fields.text('storageClass'),
+    ...(checksum === undefined
+      ? {}
+      : { checksum: { algorithm: algorithmOf(checksum), type: typeOf(checksum) } }),
+  };
+}
+
+export function encodeContent(row: ContentRow): Uint8Array {
+  return encodeRecord(VERSION, {
+    ...row,
+    parts: row.parts?.map((part) => [
+      part.contentId,
+      part.sizeBytes,
+      part.partNumber,
+      ...(part.checksum === undefined ? [] : [part.checksum]),
+    ]),
+    metadata: row.metadata === undefined ? undefined : metadataRecord(row.metadata),
+  });
+}
+
+export function decodeContent(bytes: Uint8Array): ContentRow {
+  const fields = decodeRecord(bytes, { kind: 'content', newest: VERSION });
+  const locator = fields.optionalBytes('locator');
+  const parts = fields.optionalArray('parts');
+  const checksum = checksumOf(fields);
+  const metadata = fields.optionalMap('metadata');
+  if ((locator === undefined) === (parts === undefined)) {
+    throw new CorruptRecordError('content row needs a locator or parts');
+  }
+  return {
+    sizeBytes: fields.integer('sizeBytes'),
+    ...(locator === undefined ? {} : { locator }),
+    ...(parts === undefined ? {} : { parts: parts.map(partOf) }),
+    ...(checksum === undefined ? {} : { checksum }),
+    ...(metadata === undefined ? {} : { metadata: metadataOf(metadata) }),
+  };
+}
+
+export function encodeUpload(row: UploadRow): Uint8Array {
+  return encodeRecord(VERSION, { ...row, metadata: metadataRecord(row.metadata) });
+}
+
+export function decodeUpload(bytes: Uint8Array): UploadRow {
+  const fields = decodeRecord(bytes, { kind: 'upload', newest: VERSION });
+  const checksum = fields.map('checksum');
+  return {
+    bucketId: fields.bytes('bucketId'),
+    owner: ownerOf(fields),
+    metadata: metadataOf(fields.map('metadata')),
+    initiatedMs: fields.integer('initiatedMs'),
+    storageClass: fields.text('storageClass'),
+    checksum: { algorithm: algorithmOf(checksum), type: typeOf(checksum) },
+    checksumChosen: fields.boolean('checksumChosen'),
+  };
+}
+
+export function encodePart(row: PartRow): Uint8Array {
+  return encodeRecord(VERSION, {
+    id: row.contentId,
+    n: row.sizeBytes,
+    m: row.md5,
+    c: row.checksum,
+    t: row.mtimeMs,
+  });
+}
+
+export function decodePart(bytes: Uint8Array): PartRow {
+  const fields = decodeRecord(bytes, { kind: 'part', newest: VERSION });
+  return {
+    contentId: fields.bytes('id'),
+    sizeBytes: fields.integer('n'),
+    md5: fields.bytes('m'),
+    checksum: fields.bytes('c'),
+    mtimeMs: fields.integer('t'),
+  };
+}
+
+export function encodeDeleted(row: DeletedRow): Uint8Array {
+  return encodeRecord(VERSION, { ...row });
+}
+
+export function decodeDeleted(bytes: Uint8Array): DeletedRow {
+  return { deletedMs: decodeRecord(bytes, { kind: 'deleted', newest: VERSION }).integer('deletedMs') };
+}
+
+export function encodeCleanup(row: CleanupRow): Uint8Array {
+  return encodeRecord(VERSION, { ...row });
+}
+
+export function decodeCleanup(bytes: Uint8Array): CleanupRow {
+  const contentId = decodeRecord(bytes, { kind: 'cleanup', newest: VERSION }).optionalBytes('contentId');
+  return contentId === undefined ? {} : { contentId };
+}
+
+export function encodeCompleted(row: CompletedRow): Uint8Array {
+  return encodeRecord(VERSION, { ...row });
+}
+
+export function decodeCompleted(bytes: Uint8Array): CompletedRow {
+  const fields = decodeRecord(bytes, { kind: 'completed', newest: VERSION });
+  const checksum = checksumOf(fields);
+  const versionId = fields.optionalText('versionId');
+  return {
+    bucketId: fields.bytes('bucketId'),
+    key: fields.text('key'),
+    request: fields.bytes('request'),
+    etag: fields.text('etag'),
+    lastModifiedMs: fields.integer('lastModifiedMs'),
+    sizeBytes: fields.integer('sizeBytes'),
+    ...(checksum === undefined ? {} : { checksum }),
+    ...(versionId === undefined ? {} : { versionId }),
+  };
+}
+
+function metadataRecord(metadata: ObjectMetadata): Readonly<Record<string, unknown>> {
+  const present = Object.entries(metadata.system).filter(([, value]) => value !== undefined);
+  // Pairs, since a client may name a header `__proto__`.
+  return { system: Object.fromEntries(present), user: Object.entries(metadata.user) };
+}
+
+function metadataOf(fields: RecordFields): ObjectMetadata {
+  // Names of system headers are written by this code alone; what it doesn't know is carried through.
+  const system: SystemMetadata = fields.map('system').texts();
+  return { system, user: Object.fromEntries((fields.optionalArray('user') ?? []).map(pairOf)) };
+}
+
+function pairOf(value: unknown): [string, string] {
+  if (Array.isArray(value)) {
+    const [name, text] = value as readonly unknown[];
+    if (typeof name === 'string' && typeof text === 'string') return [name, text];
+  }
+  throw new CorruptRecordError('metadata row has a wrong pair');
+}
+
+function ownerOf(fields: RecordFields): Owner {
+  const owner = fields.map('owner');
+  return { id: owner.text('id'), displayName: owner.text('displayName') };
+}
+
+function checksumOf(fields: RecordFields): Checksum | undefined {
+  const checksum = fields.optionalMap('checksum');
+  if (checksum === undefined) return undefined;
+  return { algorithm: algorithmOf(checksum), type: typeOf(checksum), value: checksum.text('value') };
+}
+
+function algorithmOf(fields: RecordFields): ChecksumAlgorithm {
+  const name = fields.text('algorithm');
+  switch (name) {
+    case 'CRC32':
+    case 'CRC32C':
+    case 'CRC64NVME':
+    case 'SHA1':
+    case 'SHA256':
+      return name;
+    default:
+      throw new CorruptRecordError(`no checksum algorithm is called ${name}`);
+  }
+}
+
+function typeOf(fields: RecordFields): ChecksumType {
+  const name = fields.text('type');
+  if (name === 'FULL_OBJECT' || name === 'COMPOSITE') return name;
+  throw new CorruptRecordError(`no checksum type is called ${name}`);
+}
+
+function partOf(value: unknown): PartOfContent {
+  if (!Array.isArray(value)) throw new CorruptRecordError('content row has a wrong part');
+  const [contentId, sizeBytes, partNumber, checksum] = value as readonly unknown[];
+  if (
+    !(contentId instanceof Uint8Array) ||
+    typeof sizeBytes !== 'number' ||
+    typeof partNumber !== 'number' ||
+    !(checksum === undefined || checksum instanceof Uint8Array)
+  ) {
+    throw new CorruptRecordError('content row has a wrong part');
+  }
+  return { contentId, sizeBytes, partNumber, ...(checksum === undefined ? {} : { checksum }) };
+}

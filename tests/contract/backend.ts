@@ -1,0 +1,40 @@
+import { afterAll, beforeAll, describe } from 'vitest';
+import type { Backend } from '../../backend/backend.ts';
+import { bucketCases } from './backend_buckets.ts';
+import { copyCases } from './backend_copies.ts';
+import { listingCases } from './backend_listings.ts';
+import { memoryCases } from './backend_memory.ts';
+import { multipartCases } from './backend_multipart.ts';
+import { objectCases } from './backend_objects.ts';
+import { preconditionCases } from './backend_preconditions.ts';
+import { raceCases } from './backend_races.ts';
+
+export interface OpenedBackend {
+  readonly backend: Backend;
+  readonly close: () => Promise<void>;
+}
+
+/** What every Backend promises, whatever it stands on. */
+export function backendContract(name: string, open: () => Promise<OpenedBackend>): void {
+  describe(`${name} as a Backend`, () => {
+    let opened: OpenedBackend | undefined;
+    beforeAll(async () => {
+      opened = await open();
+    }, 60_000);
+    afterAll(async () => {
+      await opened?.close();
+    }, 60_000);
+    const backend = (): Backend => {
+      if (opened === undefined) throw new Error('the backend did not open');
+      return opened.backend;
+    };
+    bucketCases(backend);
+    objectCases(backend);
+    preconditionCases(backend);
+    copyCases(backend);
+    listingCases(backend);
+    multipartCases(backend);
+    raceCases(backend);
+    memoryCases(backend);
+  });
+}
