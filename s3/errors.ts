@@ -1,0 +1,236 @@
+import { AuthError, type AuthErrorCode } from '../auth/errors.ts';
+import { BackendError, type BackendErrorCode } from '../backend/errors.ts';
+
+/** What only HTTP can get wrong, in S3's own codes. */
+export type HttpErrorCode =
+  | 'EntityTooLargeXml'
+  | 'IllegalLocationConstraintException'
+  | 'InvalidDigest'
+  | 'InvalidURI'
+  | 'MalformedXML'
+  | 'MetadataTooLarge'
+  | 'MissingContentLength'
+  | 'NoSuchBucketPolicy'
+  | 'NoSuchCORSConfiguration'
+  | 'NoSuchLifecycleConfiguration'
+  | 'NoSuchPublicAccessBlockConfiguration'
+  | 'NoSuchTagSet'
+  | 'NoSuchWebsiteConfiguration'
+  | 'ObjectLockConfigurationNotFoundError'
+  | 'OwnershipControlsNotFoundError'
+  | 'ReplicationConfigurationNotFoundError'
+  | 'RequestTimeout'
+  | 'ServerSideEncryptionConfigurationNotFoundError';
+
+export type S3ErrorCode = BackendErrorCode | AuthErrorCode | HttpErrorCode;
+
+/** A refusal that the client may be told, word for word. */
+export class S3Error extends Error {
+  override readonly name = 'S3Error';
+  readonly code: S3ErrorCode;
+  /** As in `BackendError`. */
+  readonly details: Readonly<Record<string, string>>;
+  /** @param message defaults to the code's own in the table. */
+  constructor(code: S3ErrorCode, message = '', details: Readonly<Record<string, string>> = {}) {
+    super(message === '' ? errorTable[code].message : message);
+    this.code = code;
+    this.details = details;
+  }
+}
+
+/** How one code is answered. */
+export interface ErrorAnswer {
+  readonly status: number;
+  /** Where nothing more precise is known. */
+  readonly message: string;
+  /** What the `<Code>` element says, where it isn't the code itself. */
+  readonly wireCode?: string;
+}
+
+/**
+ * Every code that any part of the store can refuse with. Adding a code to one of the unions without a row here doesn't
+ * compile. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+ */
+export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
+  AccessDenied: { status: 403, message: 'Access Denied' },
+  AuthorizationHeaderMalformed: { status: 400, message: 'The authorization header you provided is invalid.' },
+  AuthorizationQueryParametersError: {
+    status: 400,
+    message: 'The authorization query parameters that you provided are not valid.',
+  },
+  BadDigest: {
+    status: 400,
+    message: 'The Content-MD5 or checksum value that you specified did not match what the server received.',
+  },
+  BucketAlreadyExists: {
+    status: 409,
+    message:
+      'The requested bucket name is not available. The bucket namespace is shared by all users of the system. ' +
+      'Please select a different name and try again.',
+  },
+  BucketAlreadyOwnedByYou: {
+    status: 409,
+    message: 'Your previous request to create the named bucket succeeded and you already own it.',
+  },
+  BucketNotEmpty: { status: 409, message: 'The bucket you tried to delete is not empty' },
+  EntityTooLarge: { status: 400, message: 'Your proposed upload exceeds the maximum allowed size' },
+  EntityTooLargeXml: {
+    status: 400,
+    message: 'The XML you provided is larger than this operation allows.',
+    wireCode: 'MaxMessageLengthExceeded',
+  },
+  EntityTooSmall: {
+    status: 400,
+    message: 'Your proposed upload is smaller than the minimum allowed size',
+  },
+  IllegalLocationConstraintException: {
+    status: 400,
+    message:
+      'The location constraint is incompatible for the region specific endpoint this request was sent to.',
+  },
+  IncompleteBody: {
+    status: 400,
+    message: 'You did not provide the number of bytes specified by the Content-Length HTTP header',
+  },
+  InternalError: { status: 500, message: 'We encountered an internal error. Please try again.' },
+  InvalidAccessKeyId: {
+    status: 403,
+    message: 'The AWS Access Key Id you provided does not exist in our records.',
+  },
+  InvalidArgument: { status: 400, message: 'Invalid Argument' },
+  InvalidBucketName: { status: 400, message: 'The specified bucket is not valid.' },
+  InvalidChunkSizeError: {
+    status: 403,
+    message: 'Only the last chunk is allowed to have a size less than 8192 bytes',
+  },
+  InvalidDigest: { status: 400, message: 'The Content-MD5 you specified was invalid.' },
+  InvalidPart: {
+    status: 400,
+    message:
+      'One or more of the specified parts could not be found. The part may not have been uploaded, or the ' +
+      "specified entity tag may not match the part's entity tag.",
+  },
+  InvalidPartOrder: {
+    status: 400,
+    message: 'The list of parts was not in ascending order. Parts must be ordered by part number.',
+  },
+  InvalidRange: { status: 416, message: 'The requested range is not satisfiable' },
+  InvalidRequest: { status: 400, message: 'Invalid Request' },
+  InvalidURI: { status: 400, message: "Couldn't parse the specified URI." },
+  KeyTooLongError: { status: 400, message: 'Your key is too long' },
+  MalformedTrailerError: {
+    status: 400,
+    message:
+      'The request contained trailing data that was not well-formed or did not conform to our published schema.',
+  },
+  MalformedXML: {
+    status: 400,
+    message: 'The XML you provided was not well-formed or did not validate against our published schema',
+  },
+  MetadataTooLarge: {
+    status: 400,
+    message: 'Your metadata headers exceed the maximum allowed metadata size',
+  },
+  MethodNotAllowed: {
+    status: 405,
+    message: 'The specified method is not allowed against this resource.',
+  },
+  MissingContentLength: {
+    status: 411,
+    message: 'You must provide the Content-Length HTTP header.',
+  },
+  MissingSecurityHeader: { status: 400, message: 'Your request was missing a required header' },
+  NoSuchBucket: { status: 404, message: 'The specified bucket does not exist' },
+  NoSuchBucketPolicy: { status: 404, message: 'The bucket policy does not exist' },
+  NoSuchCORSConfiguration: { status: 404, message: 'The CORS configuration does not exist' },
+  NoSuchKey: { status: 404, message: 'The specified key does not exist.' },
+  NoSuchLifecycleConfiguration: {
+    status: 404,
+    message: 'The lifecycle configuration does not exist',
+  },
+  NoSuchPublicAccessBlockConfiguration: {
+    status: 404,
+    message: 'The public access block configuration was not found',
+  },
+  NoSuchTagSet: { status: 404, message: 'The TagSet does not exist' },
+  NoSuchUpload: {
+    status: 404,
+    message:
+      'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted ' +
+      'or completed.',
+  },
+  NoSuchVersion: { status: 404, message: 'The specified version does not exist.' },
+  NoSuchWebsiteConfiguration: {
+    status: 404,
+    message: 'The specified bucket does not have a website configuration',
+  },
+  NotImplemented: {
+    status: 501,
+    message: 'A header or query you provided implies functionality that is not implemented',
+  },
+  NotModified: { status: 304, message: 'Not Modified' },
+  ObjectLockConfigurationNotFoundError: {
+    status: 404,
+    message: 'Object Lock configuration does not exist for this bucket',
+  },
+  OperationAborted: {
+    status: 409,
+    message:
+      'A conflicting conditional operation is currently in progress against this resource. Please try again.',
+  },
+  OwnershipControlsNotFoundError: {
+    status: 404,
+    message: 'The bucket ownership controls were not found',
+  },
+  PreconditionFailed: {
+    status: 412,
+    message: 'At least one of the pre-conditions you specified did not hold',
+  },
+  ReplicationConfigurationNotFoundError: {
+    status: 404,
+    message: 'The replication configuration was not found',
+  },
+  RequestTimeTooSkewed: {
+    status: 403,
+    message: 'The difference between the request time and the current time is too large.',
+  },
+  RequestTimeout: {
+    status: 400,
+    message:
+      'Your socket connection to the server was not read from or written to within the timeout period. Idle ' +
+      'connections will be closed.',
+  },
+  ServerSideEncryptionConfigurationNotFoundError: {
+    status: 404,
+    message: 'The server side encryption configuration was not found',
+  },
+  ServiceUnavailable: { status: 503, message: 'Service is unable to handle request.' },
+  SignatureDoesNotMatch: {
+    status: 403,
+    message:
+      'The request signature we calculated does not match the signature you provided. Check your key and signing ' +
+      'method.',
+  },
+  SlowDown: { status: 503, message: 'Please reduce your request rate.' },
+  XAmzContentSHA256Mismatch: {
+    status: 400,
+    message: "The provided 'x-amz-content-sha256' header does not match what was computed.",
+  },
+};
+
+/** A refusal of any of the three layers. */
+export type Refusal = S3Error | BackendError | AuthError;
+
+/**
+ * Whether the thrown value is a refusal made for the client's eyes. All else is an internal error, of which nothing
+ * may be shown.
+ */
+export function isRefusal(error: unknown): error is Refusal {
+  return error instanceof S3Error || error instanceof BackendError || error instanceof AuthError;
+}
+
+/** What the client is told: the refusal itself, or InternalError for everything unexpected. */
+export function refusalOf(error: unknown): Refusal {
+  if (!isRefusal(error) || error.code === 'InternalError') return new S3Error('InternalError');
+  return error;
+}

@@ -1,0 +1,93 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { CredentialStore, Credential } from '../auth/credentials.ts';
+import type { PayloadCheck } from '../auth/request.ts';
+import type { Backend, Owner } from '../backend/backend.ts';
+import type { Checksums } from '../backend/checksums/checksums.ts';
+import type { ClientBody } from './http/client_body.ts';
+import type { RequestHeaders } from './http/headers.ts';
+import type { Query } from './http/query.ts';
+import type { RawTarget } from './http/target.ts';
+import type { S3Limits } from './limits.ts';
+import type { S3Logger, S3Metrics } from './observe.ts';
+import type { Resource } from './resource.ts';
+
+/** Everything that the operations need and that doesn't change from request to request. */
+export interface Services {
+  readonly backend: Backend;
+  readonly credentials: CredentialStore;
+  readonly region: string;
+  /** Virtual-host style buckets below it; undefined or empty: path style only. */
+  readonly domain?: string | undefined;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
+  readonly logger: S3Logger;
+  readonly metrics?: S3Metrics | undefined;
+  readonly limits: S3Limits;
+  /** Loaded when first needed. */
+  readonly checksums: () => Promise<Checksums>;
+}
+
+export type Caller =
+  | { readonly kind: 'anonymous' }
+  | {
+      readonly kind: 'signed';
+      readonly credential: Credential;
+      readonly owner: Owner;
+      readonly presigned: boolean;
+    };
+
+/** One request that has been taken apart and authenticated: what an operation works on. */
+export interface Call {
+  readonly services: Services;
+  readonly requestId: string;
+  readonly method: string;
+  /** `https` or `http`, as the client sees it. */
+  readonly scheme: string;
+  readonly headers: RequestHeaders;
+  readonly query: Query;
+  readonly bucket: string;
+  readonly key: string;
+  readonly caller: Caller;
+  readonly payload: PayloadCheck;
+  readonly body: ClientBody;
+  /** Aborts when the client vanishes. */
+  readonly signal: AbortSignal;
+}
+
+/** What the middlewares find out about a request, step by step, and what the log says about it in the end. */
+export interface Exchange {
+  readonly requestId: string;
+  readonly startedMs: number;
+  readonly method: string;
+  readonly target: RawTarget;
+  readonly scheme: string;
+  headers: RequestHeaders;
+  readonly body: ClientBody;
+  readonly signal: AbortSignal;
+  readonly expectsContinue: boolean;
+  resource?: Resource;
+  query?: Query;
+  caller?: Caller;
+  payload?: PayloadCheck;
+  operation?: string;
+  status: number;
+  sentBytes: number;
+  /** An answer that began and couldn't be finished. */
+  broken: boolean;
+  /** Run once, when the last byte of the answer is out or given up. */
+  readonly onSettled: (() => void)[];
+}
+
+/** Hono's view of the above. In process there is no `incoming`. */
+export interface S3Env {
+  Bindings: {
+    readonly incoming?: IncomingMessage;
+    readonly outgoing?: ServerResponse;
+    /** The request target as it stood in the request line. */
+    readonly target?: string;
+    readonly expectsContinue?: boolean;
+    /** The server is closing: answers end their connections. */
+    readonly draining?: () => boolean;
+  };
+  Variables: { exchange: Exchange };
+}

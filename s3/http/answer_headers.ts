@@ -1,0 +1,37 @@
+import type { ObjectHead } from '../../backend/backend.ts';
+import { writeChecksum } from '../request/checksums.ts';
+import { writeMetadata } from '../request/metadata.ts';
+
+/** `"etag"` */
+export function quoted(etag: string): string {
+  return `"${etag}"`;
+}
+
+/** The headers of GetObject and HeadObject but for Content-Length. */
+export function objectHeaders(
+  object: ObjectHead,
+  options: { readonly checksum: boolean; readonly partsCount: boolean },
+): Record<string, string> {
+  const headers: Record<string, string> = {
+    'accept-ranges': 'bytes',
+    'last-modified': new Date(object.lastModifiedMs).toUTCString(),
+    etag: quoted(object.etag),
+  };
+  writeMetadata(object.metadata, headers);
+  if (object.versionId !== undefined) headers['x-amz-version-id'] = object.versionId;
+  if (object.storageClass !== 'STANDARD') headers['x-amz-storage-class'] = object.storageClass;
+  if (object.range !== undefined) {
+    headers['content-range'] = `bytes ${object.range.start}-${object.range.end}/${object.sizeBytes}`;
+  }
+  if (options.partsCount && object.partsCount !== undefined) {
+    headers['x-amz-mp-parts-count'] = String(object.partsCount);
+  }
+  // A checksum of the whole object beside a part of its bytes would make clients refuse good data.
+  if (options.checksum && object.range === undefined) writeChecksum(object.checksum, headers);
+  return headers;
+}
+
+/** Bytes of body that go with the headers. */
+export function answeredBytes(object: ObjectHead): number {
+  return object.range === undefined ? object.sizeBytes : object.range.end - object.range.start + 1;
+}

@@ -1,0 +1,148 @@
+import type { ServerResponse } from 'node:http';
+import { Pace, type PaceLimits } from './pace.ts';
+import type { Reply, ReplyStream } from './reply.ts';
+
+/** The client gave up, or was given up for reading too slowly. Nobody is left to be told. */
+export class ClientGoneError extends Error {
+  override readonly name = 'ClientGoneError';
+}
+
+/**
+ * Writes a reply to a node:http response and waits until the last byte is handed to the socket; returns the bytes of
+ * body. The headers go out with the first chunk, so a stream that fails at once can still be answered with an error.
+ * @throws whatever the stream throws (`headersSent` tells whether an answer can still be given) and ClientGoneError.
+ */
+export async function writeReply(
+  outgoing: ServerResponse,
+  reply: Reply,
+  options: {
+    readonly head: boolean;
+    readonly pace: PaceLimits;
+    /** False: everything is written, but the caller ends the response. */
+    readonly end: boolean;
+  },
+): Promise<number> {
+  const { body } = reply;
+  if (body === undefined || typeof body === 'string') {
+    const sizeBytes = body === undefined ? 0 : Buffer.byteLength(body);
+    if (body !== undefined && !options.head) reply.headers['content-length'] = String(sizeBytes);
+    else if (body === undefined && hasEmptyBody(reply, options.head)) reply.headers['content-length'] = '0';
+    outgoing.writeHead(reply.status, reply.headers);
+    const text = options.head ? undefined : body;
+    if (options.end) outgoing.end(text);
+    else if (text !== undefined) outgoing.write(text);
+    else outgoing.flushHeaders();
+    return options.head ? 0 : sizeBytes;
+  }
+  return writeStream(outgoing, reply, { stream: body, pace: new Pace(options.pace) });
+}
+
+/** Whether the length must be said: not where HTTP forbids it, nor where a HEAD's own headers say it. */
+function hasEmptyBody(reply: Reply, head: boolean): boolean {
+  return !head && reply.status !== 204 && reply.status !== 304;
+}
+
+async function writeStream(
+  outgoing: ServerResponse,
+  reply: Reply,
+  options: { readonly stream: ReplyStream; readonly pace: Pace },
+): Promise<number> {
+  const { sizeBytes } = options.stream;
+  if (sizeBytes !== undefined) reply.headers['content-length'] = String(sizeBytes);
+  const iterator = options.stream.stream[Symbol.asyncIterator]();
+  const drain = new Drain(outgoing, options.pace);
+  let sentBytes = 0;
+  let finished = false;
+  try {
+    let result = await iterator.next();
+    // One chunk is read ahead of the one being written: a small object goes out in one piece with its headers, and a
+    // big one is read while the socket drains.
+    while (result.done !== true) {
+      const chunk = result.value;
+      const following = iterator.next();
+      if (sizeBytes !== undefined && sentBytes + chunk.length === sizeBytes) {
+        await mustEnd(iterator, following);
+        if (!outgoing.headersSent) outgoing.writeHead(reply.status, reply.headers);
+        sentBytes += chunk.length;
+        finished = true;
+        outgoing.end(chunk);
+        break;
+      }
+      if (!outgoing.headersSent) outgoing.writeHead(reply.status, reply.headers);
+      sentBytes += chunk.length;
+      if (sizeBytes !== undefined && sentBytes > sizeBytes) {
+        following.catch(() => undefined);
+        throw new Error(`A body of ${sizeBytes} bytes turned out to be longer.`);
+      }
+      options.pace.progress(chunk.length);
+      if (!outgoing.write(chunk)) {
+        following.catch(() => undefined);
+        await drain.wait();
+      }
+      result = await following;
+    }
+    if (!finished) {
+      if (sizeBytes !== undefined && sentBytes !== sizeBytes) {
+        throw new Error(`A body of ${sizeBytes} bytes ended after ${sentBytes}.`);
+      }
+      finished = true;
+      if (!outgoing.headersSent) outgoing.writeHead(reply.status, reply.headers);
+      outgoing.end();
+    }
+    return sentBytes;
+  } finally {
+    drain.release();
+    if (!finished) await iterator.return?.();
+  }
+}
+
+/** Nothing may follow the promised bytes; what the stream still has to check, it checks before the last are sent. */
+async function mustEnd(
+  iterator: AsyncIterator<Uint8Array>,
+  following: Promise<IteratorResult<Uint8Array>>,
+): Promise<void> {
+  for (let result = await following; result.done !== true; result = await iterator.next()) {
+    if (result.value.length > 0) throw new Error('A body turned out to be longer than was promised.');
+  }
+}
+
+/** Waits for a response's buffer to empty, but not for ever. */
+class Drain {
+  readonly #outgoing: ServerResponse;
+  readonly #pace: Pace;
+  #wake: (() => void) | undefined;
+  readonly #onEvent = (): void => this.#wake?.();
+
+  constructor(outgoing: ServerResponse, pace: Pace) {
+    this.#outgoing = outgoing;
+    this.#pace = pace;
+    outgoing.on('drain', this.#onEvent).on('close', this.#onEvent);
+  }
+
+  async wait(): Promise<void> {
+    this.#checkOpen();
+    const allowanceMs = this.#pace.allowanceMs;
+    const beganMs = performance.now();
+    const timedOut =
+      allowanceMs === 0 ||
+      (await new Promise<boolean>((resolve) => {
+        const timer = setTimeout(resolve, allowanceMs, true);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve(false);
+        };
+      }));
+    this.#wake = undefined;
+    this.#pace.waited(performance.now() - beganMs);
+    if (timedOut) throw new ClientGoneError('The client reads too slowly.');
+    this.#checkOpen();
+  }
+
+  #checkOpen(): void {
+    if (this.#outgoing.destroyed) throw new ClientGoneError('The client closed the connection.');
+  }
+
+  release(): void {
+    this.#outgoing.off('drain', this.#onEvent).off('close', this.#onEvent);
+  }
+}

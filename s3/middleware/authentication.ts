@@ -1,0 +1,53 @@
+import { createMiddleware } from 'hono/factory';
+import { authenticate } from '../../auth/authenticate.ts';
+import type { CredentialStore } from '../../auth/credentials.ts';
+import type { S3Env } from '../exchange.ts';
+import type { Query } from '../http/query.ts';
+
+export interface AuthenticationOptions {
+  readonly credentials: CredentialStore;
+  readonly region: string;
+  readonly clock: () => number;
+}
+
+/** Finds out who asks. What they may do is decided when the bucket is known. */
+export function authentication(options: AuthenticationOptions): ReturnType<typeof createMiddleware<S3Env>> {
+  return createMiddleware<S3Env>(async function authenticateRequest(c, next) {
+    const exchange = c.get('exchange');
+    const authenticated = await authenticate(
+      {
+        method: exchange.method,
+        rawPath: exchange.target.rawPath,
+        rawQuery: exchange.target.rawQuery,
+        headers: exchange.headers.map,
+      },
+      { credentials: options.credentials, nowMs: options.clock(), region: options.region, service: 's3' },
+    );
+    exchange.payload = authenticated.payload;
+    if (authenticated.kind === 'anonymous') {
+      exchange.caller = { kind: 'anonymous' };
+    } else {
+      const { credential, presigned } = authenticated;
+      const owner = { id: credential.accountId, displayName: credential.displayName };
+      exchange.caller = { kind: 'signed', credential, owner, presigned };
+      if (presigned && exchange.query !== undefined) {
+        exchange.headers = exchange.headers.withDefaults(hoistedHeaders(exchange.query));
+      }
+    }
+    await next();
+  });
+}
+
+/** Parameters of a presigned URL that are its signature, or that S3 doesn't take from a query. */
+const notHoisted =
+  /^x-amz-(?:algorithm|credential|date|expires|signedheaders|signature|security-token|content-sha256|checksum-.*|sdk-checksum-algorithm|user-agent)$/;
+
+/** `x-amz-*` headers that were signed into the query of a presigned URL. They count like headers. */
+function hoistedHeaders(query: Query): Map<string, readonly string[]> {
+  const hoisted = new Map<string, readonly string[]>();
+  for (const [name, value] of query.entries()) {
+    const header = name.toLowerCase();
+    if (header.startsWith('x-amz-') && !notHoisted.test(header)) hoisted.set(header, [value]);
+  }
+  return hoisted;
+}

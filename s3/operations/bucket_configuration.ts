@@ -1,0 +1,113 @@
+import type { BucketInfo } from '../../backend/backend.ts';
+import { authorize } from '../authorization.ts';
+import { S3Error, type S3ErrorCode } from '../errors.ts';
+import type { Call } from '../exchange.ts';
+import { xmlReply } from '../http/reply.ts';
+import type { Operation } from '../operation.ts';
+import { root } from '../xml/write.ts';
+import { accessControlPolicy } from './access_control.ts';
+
+/**
+ * Reads of bucket configuration that can't be set yet. They answer what S3 answers for a bucket on which nothing was
+ * ever set, which is the truth about every bucket here.
+ */
+function unset(name: string, action: string, code: S3ErrorCode): Operation {
+  return {
+    name,
+    async handle(call) {
+      await readableBucket(call, action);
+      throw new S3Error(code, '', { BucketName: call.bucket });
+    },
+  };
+}
+
+function empty(name: string, action: string, document: string): Operation {
+  return {
+    name,
+    async handle(call) {
+      await readableBucket(call, action);
+      return xmlReply(document);
+    },
+  };
+}
+
+function readableBucket(call: Call, action: string): Promise<BucketInfo> {
+  return call.services.backend.headBucket({
+    bucket: call.bucket,
+    authorize: authorize(call, action),
+    signal: call.signal,
+  });
+}
+
+export const getBucketVersioning = empty(
+  'GetBucketVersioning',
+  's3:GetBucketVersioning',
+  root('VersioningConfiguration'),
+);
+export const getBucketLogging = empty('GetBucketLogging', 's3:GetBucketLogging', root('BucketLoggingStatus'));
+export const getBucketNotification = empty(
+  'GetBucketNotificationConfiguration',
+  's3:GetBucketNotification',
+  root('NotificationConfiguration'),
+);
+export const getBucketAccelerate = empty(
+  'GetBucketAccelerateConfiguration',
+  's3:GetAccelerateConfiguration',
+  root('AccelerateConfiguration'),
+);
+export const getBucketRequestPayment = empty(
+  'GetBucketRequestPayment',
+  's3:GetBucketRequestPayment',
+  root('RequestPaymentConfiguration', '<Payer>BucketOwner</Payer>'),
+);
+
+export const getBucketAcl: Operation = {
+  name: 'GetBucketAcl',
+  async handle(call) {
+    return xmlReply(accessControlPolicy(await readableBucket(call, 's3:GetBucketAcl')));
+  },
+};
+
+export const getBucketPolicy = unset('GetBucketPolicy', 's3:GetBucketPolicy', 'NoSuchBucketPolicy');
+export const getBucketPolicyStatus = unset(
+  'GetBucketPolicyStatus',
+  's3:GetBucketPolicyStatus',
+  'NoSuchBucketPolicy',
+);
+export const getBucketCors = unset('GetBucketCors', 's3:GetBucketCORS', 'NoSuchCORSConfiguration');
+export const getBucketLifecycle = unset(
+  'GetBucketLifecycleConfiguration',
+  's3:GetLifecycleConfiguration',
+  'NoSuchLifecycleConfiguration',
+);
+export const getBucketTagging = unset('GetBucketTagging', 's3:GetBucketTagging', 'NoSuchTagSet');
+export const getBucketWebsite = unset(
+  'GetBucketWebsite',
+  's3:GetBucketWebsite',
+  'NoSuchWebsiteConfiguration',
+);
+export const getBucketReplication = unset(
+  'GetBucketReplication',
+  's3:GetReplicationConfiguration',
+  'ReplicationConfigurationNotFoundError',
+);
+export const getBucketEncryption = unset(
+  'GetBucketEncryption',
+  's3:GetEncryptionConfiguration',
+  'ServerSideEncryptionConfigurationNotFoundError',
+);
+export const getObjectLockConfiguration = unset(
+  'GetObjectLockConfiguration',
+  's3:GetBucketObjectLockConfiguration',
+  'ObjectLockConfigurationNotFoundError',
+);
+export const getPublicAccessBlock = unset(
+  'GetPublicAccessBlock',
+  's3:GetBucketPublicAccessBlock',
+  'NoSuchPublicAccessBlockConfiguration',
+);
+export const getBucketOwnershipControls = unset(
+  'GetBucketOwnershipControls',
+  's3:GetBucketOwnershipControls',
+  'OwnershipControlsNotFoundError',
+);

@@ -1,0 +1,89 @@
+import type { ObjectMetadata } from '../../backend/backend.ts';
+import { BackendError } from '../../backend/errors.ts';
+import { authorize, signedOwner } from '../authorization.ts';
+import { S3Error } from '../errors.ts';
+import type { Call } from '../exchange.ts';
+import { quoted } from '../http/answer_headers.ts';
+import { awakeXmlReply } from '../http/awake_reply.ts';
+import type { Operation } from '../operation.ts';
+import { checksumElements, parseAlgorithm } from '../request/checksums.ts';
+import { typeOfKey } from '../request/content_type.ts';
+import { copySource } from '../request/copy_source.ts';
+import { readMetadata } from '../request/metadata.ts';
+import { given } from '../request/parameters.ts';
+import { writePreconditions } from '../request/preconditions.ts';
+import { refuseUnsupportedFeatures } from '../request/unsupported.ts';
+import { element, isoTime, root } from '../xml/write.ts';
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html */
+export const copyObject: Operation = {
+  name: 'CopyObject',
+  async handle(call) {
+    refuseUnsupportedFeatures(call.headers);
+    const owner = signedOwner(call);
+    const source = copySource(call);
+    const metadata = newMetadata(call);
+    const isItself =
+      source.bucket === call.bucket && source.key === call.key && source.versionId === undefined;
+    if (isItself && metadata === undefined) {
+      throw new S3Error(
+        'InvalidRequest',
+        "This copy request is illegal because it is trying to copy an object to itself without changing the object's " +
+          'metadata, storage class, website redirect location or encryption attributes.',
+      );
+    }
+    const algorithm = call.headers.get('x-amz-checksum-algorithm');
+    const copying = call.services.backend.copyObject({
+      bucket: call.bucket,
+      key: call.key,
+      owner,
+      source,
+      authorize: authorize(call, 's3:PutObject'),
+      signal: call.signal,
+      ...given('metadata', metadata),
+      ...given('checksumAlgorithm', algorithm === undefined ? undefined : parseAlgorithm(algorithm)),
+      ...given('preconditions', writePreconditions(call.headers)),
+    });
+    return awakeXmlReply(call, asCopyRefusal(copying), (written) => ({
+      headers: {
+        ...given('x-amz-version-id', written.versionId),
+        ...given('x-amz-copy-source-version-id', source.versionId),
+      },
+      root: root(
+        'CopyObjectResult',
+        element('LastModified', isoTime(written.lastModifiedMs)),
+        element('ETag', quoted(written.etag)),
+        checksumElements(written.checksum),
+      ),
+    }));
+  },
+};
+
+/** A source that wasn't modified is a failed precondition here, since nothing is being read into a cache. */
+export async function asCopyRefusal<T>(copying: Promise<T>): Promise<T> {
+  try {
+    return await copying;
+  } catch (error) {
+    if (error instanceof BackendError && error.code === 'NotModified')
+      throw new S3Error('PreconditionFailed');
+    throw error;
+  }
+}
+
+/** @throws S3Error InvalidArgument for a directive that S3 doesn't know. */
+function newMetadata(call: Call): ObjectMetadata | undefined {
+  checkDirective(call, 'x-amz-tagging-directive');
+  if (checkDirective(call, 'x-amz-metadata-directive') !== 'REPLACE') return undefined;
+  const metadata = readMetadata(call.headers);
+  const contentType = metadata.system.contentType ?? typeOfKey(call.key);
+  return { ...metadata, system: { ...metadata.system, contentType } };
+}
+
+function checkDirective(call: Call, header: string): string | undefined {
+  const directive = call.headers.get(header);
+  if (directive === undefined || directive === 'COPY' || directive === 'REPLACE') return directive;
+  throw new S3Error('InvalidArgument', `Unknown ${header.replace('x-amz-', '').replace('-', ' ')}.`, {
+    ArgumentName: header,
+    ArgumentValue: directive,
+  });
+}

@@ -1,0 +1,53 @@
+import { BackendError } from '../../backend/errors.ts';
+import { requireGrant } from '../authorization.ts';
+import { S3Error } from '../errors.ts';
+import type { Call } from '../exchange.ts';
+import { emptyReply } from '../http/reply.ts';
+import type { Operation } from '../operation.ts';
+import { refuseUnsupportedFeatures } from '../request/unsupported.ts';
+import { readXmlBody } from '../request/xml_body.ts';
+import { readXml } from '../xml/read.ts';
+
+const maxXmlBytes = 64 * 1024;
+
+/** Elements of the configuration that ask for nothing but what is always so. */
+const knownElements: ReadonlySet<string> = new Set(['LocationConstraint']);
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html */
+export const createBucket: Operation = {
+  name: 'CreateBucket',
+  async handle(call) {
+    refuseUnsupportedFeatures(call.headers);
+    const owner = requireGrant(call, 's3:CreateBucket', call.bucket);
+    await checkLocation(call);
+    const { backend, region } = call.services;
+    try {
+      await backend.createBucket({ bucket: call.bucket, owner, region });
+    } catch (error) {
+      // In its oldest region S3 lets one create one's own bucket again.
+      const again = error instanceof BackendError && error.code === 'BucketAlreadyOwnedByYou';
+      if (!again || region !== 'us-east-1') throw error;
+    }
+    return emptyReply(200, { location: `/${encodeURIComponent(call.bucket)}` });
+  },
+};
+
+/**
+ * The region asked for must be the one we are in. Without one it is taken to be: clients of stores like this one
+ * often leave it out.
+ */
+async function checkLocation(call: Call): Promise<void> {
+  const bytes = await readXmlBody(call, { maxBytes: maxXmlBytes });
+  if (bytes.length === 0) return;
+  const configuration = readXml(bytes, 'CreateBucketConfiguration');
+  for (const name of configuration.names) {
+    if (!knownElements.has(name)) throw new S3Error('NotImplemented', '', { Element: name });
+  }
+  const asked = configuration.text('LocationConstraint')?.trim() ?? '';
+  const region = asked === 'EU' ? 'eu-west-1' : asked;
+  if (region === '' || region === call.services.region) return;
+  throw new S3Error(
+    'IllegalLocationConstraintException',
+    `The ${asked} location constraint is incompatible for the region specific endpoint this request was sent to.`,
+  );
+}

@@ -1,0 +1,65 @@
+import type { IncomingBody, ObjectMetadata } from '../../backend/backend.ts';
+import { authorize, signedOwner } from '../authorization.ts';
+import type { Call } from '../exchange.ts';
+import { quoted } from '../http/answer_headers.ts';
+import { emptyReply } from '../http/reply.ts';
+import type { Operation } from '../operation.ts';
+import { writeChecksum } from '../request/checksums.ts';
+import { sniffContentType } from '../request/content_type.ts';
+import { readMetadata } from '../request/metadata.ts';
+import { objectBody } from '../request/object_body.ts';
+import { given } from '../request/parameters.ts';
+import { writePreconditions } from '../request/preconditions.ts';
+import { refuseUnsupportedFeatures } from '../request/unsupported.ts';
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html */
+export const putObject: Operation = {
+  name: 'PutObject',
+  async handle(call) {
+    refuseUnsupportedFeatures(call.headers);
+    const owner = signedOwner(call);
+    const preconditions = writePreconditions(call.headers);
+    const { metadata, body } = await withContentType(call, {
+      metadata: readMetadata(call.headers),
+      body: objectBody(call),
+    });
+    const written = await call.services.backend.putObject({
+      bucket: call.bucket,
+      key: call.key,
+      owner,
+      metadata,
+      body,
+      authorize: authorize(call, 's3:PutObject'),
+      signal: call.signal,
+      ...given('preconditions', preconditions),
+    });
+    const headers: Record<string, string> = { etag: quoted(written.etag) };
+    writeChecksum(written.checksum, headers);
+    if (written.versionId !== undefined) headers['x-amz-version-id'] = written.versionId;
+    return emptyReply(200, headers);
+  },
+};
+
+/**
+ * Guesses the type of content that came without one. That reads from the client, so where it waits for `100 Continue`
+ * the bucket is checked first: a refusal must come before the body is asked for.
+ */
+async function withContentType(
+  call: Call,
+  object: { readonly metadata: ObjectMetadata; readonly body: IncomingBody },
+): Promise<{ readonly metadata: ObjectMetadata; readonly body: IncomingBody }> {
+  const { metadata, body } = object;
+  if (metadata.system.contentType !== undefined) return object;
+  if (call.headers.has('expect')) {
+    await call.services.backend.headBucket({
+      bucket: call.bucket,
+      authorize: authorize(call, 's3:PutObject'),
+      signal: call.signal,
+    });
+  }
+  const { contentType, stream } = await sniffContentType(body.stream, call.key);
+  return {
+    metadata: { ...metadata, system: { ...metadata.system, contentType } },
+    body: { ...body, stream },
+  };
+}
