@@ -129,9 +129,9 @@ export class SimulatedDisk implements FileSystem {
 
   async readDirectory(name: string): Promise<readonly string[]> {
     this.#alive();
-    return [...this.#entries.keys()]
-      .filter((entry) => path.dirname(entry) === name)
-      .map((entry) => path.basename(entry));
+    const below = `${name}/`;
+    const names = this.names().filter((entry) => entry.startsWith(below));
+    return [...new Set(names.map((entry) => entry.slice(below.length).split('/', 1).join('')))];
   }
 
   async syncDirectory(name: string): Promise<void> {

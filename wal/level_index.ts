@@ -1,0 +1,86 @@
+import { Level } from 'level';
+import { systemErrorCode } from './file_system.ts';
+import type { IndexOperation, IndexStorage } from './index_storage.ts';
+
+type Database = Level<Uint8Array, Uint8Array>;
+
+/** Failures of opening that say nothing about what the directory holds. */
+const NOT_DAMAGE = /no space|too many open|permission denied|read-only|disk quota|cannot allocate/i;
+
+/** `IndexStorage` on a Level database. One that can't be opened is removed and begun anew. */
+export class LevelIndex implements IndexStorage {
+  /** Whether what was there had to be given up. */
+  readonly discarded: boolean;
+  #database: Database;
+  readonly #directory: string;
+
+  private constructor(parts: {
+    readonly database: Database;
+    readonly directory: string;
+    readonly discarded: boolean;
+  }) {
+    this.#database = parts.database;
+    this.#directory = parts.directory;
+    this.discarded = parts.discarded;
+  }
+
+  static async open(directory: string): Promise<LevelIndex> {
+    try {
+      return new LevelIndex({ database: await openLevel(directory), directory, discarded: false });
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+    }
+    await destroyLevel(directory);
+    return new LevelIndex({ database: await openLevel(directory), directory, discarded: true });
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    return this.#database.getSync(key);
+  }
+
+  async write(operations: readonly IndexOperation[]): Promise<void> {
+    const batch = operations.map(({ key, value }) =>
+      value === undefined ? { type: 'del' as const, key } : { type: 'put' as const, key, value },
+    );
+    await this.#database.batch(batch, { sync: true });
+  }
+
+  async *entries(range: {
+    readonly from: Uint8Array;
+    readonly to: Uint8Array;
+  }): AsyncGenerator<readonly [Uint8Array, Uint8Array]> {
+    for await (const entry of this.#database.iterator({ gte: range.from, lt: range.to })) yield entry;
+  }
+
+  async clear(): Promise<void> {
+    // Removing the files costs no write per key, and leaves no damaged table behind.
+    await this.#database.close();
+    await destroyLevel(this.#directory);
+    this.#database = await openLevel(this.#directory);
+  }
+
+  close(): Promise<void> {
+    return this.#database.close();
+  }
+}
+
+async function openLevel(directory: string): Promise<Database> {
+  const database: Database = new Level(directory, {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+    compression: false,
+  });
+  await database.open();
+  return database;
+}
+
+function destroyLevel(directory: string): Promise<void> {
+  // On Node, Level is classic-level's class; the types of `level` only have what browsers have too.
+  return (Level as unknown as { destroy(location: string): Promise<void> }).destroy(directory);
+}
+
+function isDamage(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (systemErrorCode(cause) === 'LEVEL_LOCKED') return false;
+  return !(cause instanceof Error && NOT_DAMAGE.test(cause.message));
+}

@@ -1,0 +1,174 @@
+import { describe, expect, it } from 'vitest';
+import type { ShardKey } from './shard_storage.ts';
+import { ShardStore } from './shard_store.ts';
+import { MemoryIndex } from './testing/memory_index.ts';
+import { Random } from './testing/random.ts';
+import { DiskCrashedError, SimulatedDisk } from './testing/simulated_disk.ts';
+
+/** Random runs beside the exhaustive ones; raise it for a longer look. */
+const RUNS = Number(process.env['WAL_CRASH_RUNS'] ?? 100);
+const SHARDS = 6;
+
+type Values = Map<string, Uint8Array>;
+
+/** What may be there: the last acknowledged state, and whatever was begun since. `undefined` stands for absent. */
+type Model = Map<number, (string | undefined)[]>;
+
+function key(name: number): ShardKey {
+  const objectHash = Buffer.alloc(32, name);
+  return { objectHash, index: name };
+}
+
+function isCrash(error: unknown): boolean {
+  if (error instanceof DiskCrashedError) return true;
+  return error instanceof Error && error.cause !== undefined && isCrash(error.cause);
+}
+
+function open(disk: SimulatedDisk, values: Values): Promise<ShardStore> {
+  return ShardStore.open({
+    directory: '/node',
+    stamp: { clusterId: 'c', nodeId: 1 },
+    fileSystem: disk,
+    openIndex: async () =>
+      new MemoryIndex(values, () => {
+        if (disk.crashed) throw new DiskCrashedError('the machine has stopped');
+      }),
+    flushIntervalMs: 0,
+    log: { segmentSizeBytes: 8192, reserveBytes: 0 },
+  });
+}
+
+async function* body(text: string): AsyncGenerator<Uint8Array> {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; at += 300) yield bytes.subarray(at, at + 300);
+}
+
+async function workload(
+  store: ShardStore,
+  run: { random: Random; model: Model; life: string },
+): Promise<void> {
+  const { random, model, life } = run;
+  for (let step = 0; step < 8; step += 1) {
+    const names = Array.from({ length: SHARDS }, (_, name) => name).filter(() => random.chance(0.4));
+    const together = names.map(async (name) => {
+      const maybe = model.get(name) ?? [undefined];
+      model.set(name, maybe);
+      if (random.chance(0.3)) {
+        maybe.push(undefined);
+        await store.delete(key(name));
+        model.set(name, [undefined]);
+      } else {
+        const text = `${life}.${step}.${name} `.repeat(1 + random.below(200));
+        maybe.push(text);
+        await store.put(key(name), { epoch: 1n, blockSizeBytes: 700 }, body(text));
+        model.set(name, [text]);
+      }
+    });
+    for (const outcome of await Promise.allSettled(together))
+      if (outcome.status === 'rejected') throw outcome.reason;
+    if (random.chance(0.3)) await store.checkpoint();
+  }
+}
+
+/** One life of the process: opens, works, and ends when the disk does or the work is done. */
+async function live(
+  disk: SimulatedDisk,
+  run: { random: Random; model: Model; life: string; values: Values },
+): Promise<void> {
+  let store: ShardStore | undefined;
+  try {
+    store = await open(disk, run.values);
+    await workload(store, run);
+  } catch (error) {
+    if (!isCrash(error)) throw error;
+  } finally {
+    await store?.close().catch((error: unknown) => {
+      if (!isCrash(error)) throw error;
+    });
+  }
+}
+
+async function contents(store: ShardStore): Promise<Map<number, string>> {
+  const found = new Map<number, string>();
+  for (const stat of await store.scan({ limit: 1000 })) {
+    const pieces: Uint8Array[] = [];
+    for await (const piece of (await store.get(stat)).body) pieces.push(piece);
+    found.set(stat.index, Buffer.concat(pieces).toString());
+  }
+  return found;
+}
+
+async function check(disk: SimulatedDisk, run: { model: Model; values: Values }): Promise<void> {
+  const store = await open(disk, run.values);
+  const found = await contents(store);
+  const usage = await store.usage();
+  for (let name = 0; name < SHARDS; name += 1) {
+    expect(run.model.get(name) ?? [undefined]).toContain(found.get(name));
+    // What was seen once is there from now on.
+    run.model.set(name, [found.get(name)]);
+  }
+  await store.close();
+  const rebuilt: Values = new Map();
+  const again = await open(disk, rebuilt);
+  expect(again.recovery.replay.rebuilt).toBe(true);
+  expect(await contents(again)).toEqual(found);
+  expect(await again.usage()).toMatchObject({ shards: usage.shards, liveBytes: usage.liveBytes });
+  await again.close();
+  expect(comparable(rebuilt)).toEqual(comparable(run.values));
+}
+
+/** The index without what tells how often it was written. */
+function comparable(values: Values): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const [name, value] of values) {
+    if (name.startsWith('e') || name.startsWith('s')) {
+      found[Buffer.from(name, 'latin1').toString('hex')] = Buffer.from(value).toString('hex');
+    }
+  }
+  return found;
+}
+
+describe('a shard store whose machine stops', () => {
+  it('keeps what it acknowledged and serves nothing else, whichever call it stops at', async () => {
+    for (let seed = 1; seed <= 2; seed += 1) {
+      const whole = new SimulatedDisk(new Random(seed));
+      await live(whole, { random: new Random(seed), model: new Map(), life: 'a', values: new Map() });
+      for (let crashAt = 1; crashAt <= whole.operations; crashAt += 1) {
+        const run = {
+          random: new Random(seed),
+          model: new Map() as Model,
+          life: 'a',
+          values: new Map() as Values,
+        };
+        const disk = new SimulatedDisk(new Random(seed * 1000 + crashAt));
+        disk.crashAt = crashAt;
+        await live(disk, run);
+        disk.crash();
+        await check(disk.afterCrash(), run);
+      }
+    }
+  });
+
+  it('does so through crash after crash', async () => {
+    for (let seed = 1; seed <= RUNS; seed += 1) {
+      const random = new Random(seed);
+      const model: Model = new Map();
+      let values: Values = new Map();
+      let disk = new SimulatedDisk(random);
+      try {
+        for (let life = 0; life < 5; life += 1) {
+          disk.crashAt = 1 + random.below(50);
+          await live(disk, { random, model, life: `${life}`, values });
+          disk.crash();
+          disk = disk.afterCrash();
+          // Sometimes the index doesn't make it either.
+          if (random.chance(0.1)) values = new Map();
+          await check(disk, { model, values });
+          disk = disk.afterProcessEnd();
+        }
+      } catch (error) {
+        throw new Error(`seed ${seed}`, { cause: error });
+      }
+    }
+  });
+});

@@ -1,0 +1,97 @@
+import type { AppendLog, LogPoint, ScanItem } from './append_log.ts';
+import type { DamagedRange } from './recovery.ts';
+import type { IndexStorage } from './index_storage.ts';
+import {
+  decodeClose,
+  decodeTombstone,
+  RECORD_CLOSE,
+  RECORD_TOMBSTONE,
+  SHARD_KEY_BYTES,
+} from './shard_format.ts';
+import { ShardIndex } from './shard_index.ts';
+
+/** What bringing the index up to the log took. */
+export interface ReplayReport {
+  /** The stored index was missing or couldn't be trusted, and was made again from the segments. */
+  readonly rebuilt: boolean;
+  /** Records read. */
+  readonly records: number;
+  readonly damage: readonly DamagedRange[];
+}
+
+/** Most findings that a report lists. */
+const MAX_FINDINGS = 10_000;
+
+/** The index as the log has it, whatever state `storage` is in. */
+export async function openIndex(
+  storage: IndexStorage,
+  from: { readonly log: AppendLog; readonly created: boolean },
+): Promise<{ readonly index: ShardIndex; readonly replay: ReplayReport }> {
+  const { log, created } = from;
+  const stored = await ShardIndex.open(storage);
+  if (stored?.position !== undefined && isWithin(stored.position, log)) {
+    return { index: stored, replay: await replayInto(stored, { log, rebuilt: false }) };
+  }
+  await storage.clear();
+  const fresh = await ShardIndex.open(storage);
+  if (fresh === undefined) throw new TypeError('a cleared index is not empty');
+  return { index: fresh, replay: await replayInto(fresh, { log, rebuilt: !created }) };
+}
+
+/** Applies one item of the log to the index; what isn't about a whole shard changes nothing. */
+export function replayItem(
+  index: ShardIndex,
+  item: ScanItem & { readonly kind: 'record' },
+): string | undefined {
+  const { record, position } = item;
+  const shardKey = record.key.subarray(0, SHARD_KEY_BYTES);
+  if (record.type === RECORD_CLOSE) {
+    const close = decodeClose(record, position);
+    if (close === undefined) return 'a close of an unknown form';
+    index.apply(shardKey, { kind: 'close', close, position });
+  } else if (record.type === RECORD_TOMBSTONE) {
+    const order = decodeTombstone(record.payload);
+    if (order === undefined) return 'a tombstone of an unknown form';
+    index.apply(shardKey, { kind: 'tombstone', order, position });
+  }
+  return undefined;
+}
+
+async function replayInto(
+  index: ShardIndex,
+  replay: { readonly log: AppendLog; readonly rebuilt: boolean },
+): Promise<ReplayReport> {
+  const damage: DamagedRange[] = [];
+  let records = 0;
+  for await (const item of replay.log.scan(index.position)) {
+    if (item.kind === 'record') {
+      records += 1;
+      const { position } = item;
+      const reason = replayItem(index, item);
+      if (reason !== undefined && damage.length < MAX_FINDINGS) {
+        const { segment, offset, lengthBytes } = position;
+        damage.push({ segment, from: offset, to: offset + lengthBytes, reason });
+      }
+      if (index.full) {
+        await index.flush(() => ({
+          segment: position.segment,
+          offset: position.offset + position.lengthBytes,
+        }));
+      }
+      continue;
+    }
+    const { segment, from, to, reason } = item;
+    if (damage.length < MAX_FINDINGS) damage.push({ segment, from, to, reason });
+  }
+  const { end } = replay.log;
+  await index.flush(() => end);
+  return { rebuilt: replay.rebuilt, records, damage };
+}
+
+/** A checkpoint behind the end of the log is that of another log. */
+function isWithin(position: LogPoint, log: AppendLog): boolean {
+  const { end } = log;
+  return (
+    position.segment < end.segment || (position.segment === end.segment && position.offset <= end.offset)
+  );
+}

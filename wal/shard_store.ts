@@ -1,0 +1,457 @@
+import * as path from 'node:path';
+import type { LogPoint } from './append_log.ts';
+import { RecordDamagedError, SegmentNotFoundError } from './errors.ts';
+import type { FileSystem } from './file_system.ts';
+import { MAX_PAYLOAD_BYTES } from './format.ts';
+import type { IndexStorage } from './index_storage.ts';
+import { LevelIndex } from './level_index.ts';
+import { Log, type LogOptions } from './log.ts';
+import { NodeFileSystem } from './node_file_system.ts';
+import type { DamagedRange, RecoveryReport } from './recovery.ts';
+import {
+  ShardDamagedError,
+  ShardInvalidError,
+  ShardNotFoundError,
+  StoreClosedError,
+  type Stamp,
+} from './shard_errors.ts';
+import {
+  blockPosition,
+  decodeShardKey,
+  encodeBlockKey,
+  encodeClose,
+  encodePutKey,
+  encodeShardKey,
+  encodeTombstone,
+  RECORD_BLOCK,
+  RECORD_CLOSE,
+  RECORD_TOMBSTONE,
+  SHARD_KEY_BYTES,
+  type LiveEntry,
+} from './shard_format.ts';
+import type { ShardIndex } from './shard_index.ts';
+import { openIndex, type ReplayReport } from './shard_replay.ts';
+import type {
+  ByteRange,
+  PutOptions,
+  ShardKey,
+  ShardStat,
+  ShardStorage,
+  StorageUsage,
+} from './shard_storage.ts';
+import { writeBody } from './shard_writer.ts';
+import { claimDirectory } from './stamp.ts';
+
+const MIB = 1024 * 1024;
+
+export interface ShardStoreOptions {
+  readonly directory: string;
+  /** Written into an empty directory; refused by any other node's. */
+  readonly stamp: Stamp;
+  readonly fileSystem?: FileSystem;
+  /** How the index is opened; the directory is `index` under the store's. Default: Level. */
+  readonly openIndex?: (directory: string) => Promise<IndexStorage>;
+  /** Default 1 s. 0: only when `checkpoint` is called. */
+  readonly flushIntervalMs?: number;
+  /** Bytes of one put that may be on their way to the disk. Default 8 MiB. */
+  readonly maxUnsyncedBytes?: number;
+  /** Blocks read ahead of the one that is being consumed. Default 2. */
+  readonly readAheadBlocks?: number;
+  readonly log?: Pick<
+    LogOptions,
+    | 'segmentSizeBytes'
+    | 'reserveBytes'
+    | 'maxWaitingBytes'
+    | 'maxGroupBytes'
+    | 'stallTimeoutMs'
+    | 'maxOpenFiles'
+  >;
+}
+
+/** What opening a store found. */
+export interface StoreRecovery {
+  readonly log: RecoveryReport;
+  readonly replay: ReplayReport;
+}
+
+const MAX_BLOCKS = 1 << 20;
+/** Damage beyond this many shards is still never served, just not remembered before it is read again. */
+const MAX_DAMAGED = 100_000;
+
+/**
+ * The shards of one node, in a log, found by an index. SHARDS.md says how.
+ * A directory holds `stamp.json`, `log/` and `index/`.
+ */
+export class ShardStore implements ShardStorage {
+  readonly recovery: StoreRecovery;
+  readonly #directory: string;
+  readonly #fileSystem: FileSystem;
+  readonly #log: Log;
+  readonly #index: ShardIndex;
+  readonly #maxUnsyncedBytes: number;
+  readonly #readAheadBlocks: number;
+  readonly #timer: NodeJS.Timeout | undefined;
+  /** Ends of the log when an append began whose outcome isn't in the index yet. */
+  readonly #unapplied = new Set<LogPoint>();
+  /** First segment that a put in progress may have blocks in. */
+  readonly #puts = new Map<number, number>();
+  readonly #damaged = new Map<string, string>();
+  #closing: Promise<void> | undefined;
+
+  private constructor(
+    options: ShardStoreOptions,
+    parts: {
+      readonly fileSystem: FileSystem;
+      readonly log: Log;
+      readonly index: ShardIndex;
+      readonly replay: ReplayReport;
+    },
+  ) {
+    this.#directory = options.directory;
+    this.#fileSystem = parts.fileSystem;
+    this.#log = parts.log;
+    this.#index = parts.index;
+    this.#maxUnsyncedBytes = options.maxUnsyncedBytes ?? 8 * MIB;
+    this.#readAheadBlocks = options.readAheadBlocks ?? 2;
+    this.recovery = { log: parts.log.recovery, replay: parts.replay };
+    const intervalMs = options.flushIntervalMs ?? 1000;
+    if (intervalMs > 0) {
+      this.#timer = setInterval(() => {
+        // A failure is kept by the index, and refuses everything from then on.
+        this.checkpoint().catch(() => undefined);
+      }, intervalMs);
+      this.#timer.unref();
+    }
+  }
+
+  /**
+   * @throws StampMismatchError, StampMissingError, StampDamagedError, LogLockedError, LogDamagedError, system errors
+   */
+  static async open(options: ShardStoreOptions): Promise<ShardStore> {
+    const { directory } = options;
+    const fileSystem = options.fileSystem ?? new NodeFileSystem();
+    await fileSystem.makeDirectory(directory);
+    await claimDirectory(fileSystem, { directory, expected: options.stamp });
+    const log = await Log.open({ ...options.log, directory: path.join(directory, 'log'), fileSystem });
+    try {
+      // Two nodes may have met in the empty directory; who has the lock must be who is on the stamp.
+      await claimDirectory(fileSystem, { directory, expected: options.stamp });
+      const open = options.openIndex ?? LevelIndex.open.bind(LevelIndex);
+      const storage = await open(path.join(directory, 'index'));
+      try {
+        const { index, replay } = await openIndex(storage, { log, created: log.recovery.created });
+        const store = new ShardStore(options, { fileSystem, log, index, replay });
+        await store.#findDamaged([...log.recovery.damaged, ...replay.damage]);
+        return store;
+      } catch (error) {
+        await storage.close();
+        throw error;
+      }
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
+  }
+
+  /** Set once the disk or the index failed: the process should end, and the next open recovers. */
+  get failure(): Error | undefined {
+    return this.#log.failure ?? this.#index.failure;
+  }
+
+  /** The log underneath, for inspection and upkeep. */
+  get log(): Log {
+    return this.#log;
+  }
+
+  /**
+   * Chunks of `body` must not change until it settles. A shard has at most 2^20 blocks.
+   * @throws ShardInvalidError, LogFullError, LogFailedError, and whatever `body` throws
+   */
+  async put(shard: ShardKey, options: PutOptions, body: AsyncIterable<Uint8Array>): Promise<ShardStat> {
+    this.#checkOpen();
+    const shardKey = checkShard(shard);
+    const { blockSizeBytes, epoch } = checkPutOptions(options);
+    const putId = this.#index.takeId();
+    this.#puts.set(putId, this.#log.end.segment);
+    try {
+      const maxUnsyncedBytes = this.#maxUnsyncedBytes;
+      const written = await writeBody(this.#log, { shardKey, putId, blockSizeBytes, maxUnsyncedBytes, body });
+      if (written.blocks.length >= MAX_BLOCKS) {
+        throw new ShardInvalidError(`body: at most ${MAX_BLOCKS} blocks of ${blockSizeBytes} bytes`);
+      }
+      const { sizeBytes, checksum, blocks, last } = written;
+      this.#checkOpen();
+      // Order is taken and the append queued in one go, so that order in the log is order by number.
+      const order = this.#index.takeId();
+      const close = { putId, order, revision: 0, epoch, sizeBytes, blockSizeBytes, checksum, blocks };
+      const record = {
+        type: RECORD_CLOSE,
+        key: encodePutKey(shardKey, putId),
+        payload: encodeClose(close, last !== undefined),
+      };
+      await this.#applied(async () => {
+        const positions = await this.#log.append(last === undefined ? [record] : [last, record]);
+        const position = positions.at(-1);
+        if (position === undefined) throw new TypeError('an append without a position');
+        const lastPlace = last === undefined ? undefined : positions[0];
+        const all = lastPlace === undefined ? blocks : [...blocks, placeOf(lastPlace)];
+        this.#index.apply(shardKey, { kind: 'close', close: { ...close, blocks: all }, position });
+      });
+      this.#damaged.delete(nameOf(shardKey));
+      if (this.#index.full) await this.checkpoint();
+      return statOf(shardKey, close);
+    } finally {
+      this.#puts.delete(putId);
+    }
+  }
+
+  async get(
+    shard: ShardKey,
+    range?: ByteRange,
+  ): Promise<{ readonly stat: ShardStat; readonly body: AsyncIterable<Uint8Array> }> {
+    this.#checkOpen();
+    const shardKey = checkShard(shard);
+    const entry = this.#live(shardKey);
+    if (entry === undefined) throw new ShardNotFoundError(shard);
+    const { offset, lengthBytes } = range ?? { offset: 0, lengthBytes: entry.sizeBytes };
+    if (!isCount(offset) || !isCount(lengthBytes) || offset + lengthBytes > entry.sizeBytes) {
+      throw new ShardInvalidError(
+        `range: within 0 to ${entry.sizeBytes} expected, got ${lengthBytes} bytes from ${offset}`,
+      );
+    }
+    return { stat: statOf(shardKey, entry), body: this.#read(shardKey, entry, { offset, lengthBytes }) };
+  }
+
+  async stat(shard: ShardKey): Promise<ShardStat | undefined> {
+    this.#checkOpen();
+    const shardKey = checkShard(shard);
+    const entry = this.#live(shardKey);
+    return entry === undefined ? undefined : statOf(shardKey, entry);
+  }
+
+  async delete(shard: ShardKey): Promise<boolean> {
+    this.#checkOpen();
+    const shardKey = checkShard(shard);
+    if (this.#live(shardKey) === undefined) return false;
+    const order = this.#index.takeId();
+    await this.#applied(async () => {
+      const record = { type: RECORD_TOMBSTONE, key: shardKey, payload: encodeTombstone(order) };
+      const [position] = await this.#log.append([record], { essential: true });
+      if (position === undefined) throw new TypeError('an append without a position');
+      this.#index.apply(shardKey, { kind: 'tombstone', order, position });
+    });
+    this.#damaged.delete(nameOf(shardKey));
+    if (this.#index.full) await this.checkpoint();
+    return true;
+  }
+
+  async scan(options: {
+    readonly startAfter?: ShardKey;
+    readonly limit: number;
+  }): Promise<readonly ShardStat[]> {
+    this.#checkOpen();
+    if (!isCount(options.limit)) throw new ShardInvalidError(`limit: a count expected, got ${options.limit}`);
+    const startAfter = options.startAfter === undefined ? undefined : checkShard(options.startAfter);
+    const found: ShardStat[] = [];
+    if (options.limit === 0) return found;
+    for await (const [shardKey, entry] of this.#index.entries(startAfter)) {
+      if (entry.kind === 'live') found.push(statOf(shardKey, entry));
+      if (found.length >= options.limit) break;
+    }
+    return found;
+  }
+
+  async usage(): Promise<StorageUsage> {
+    this.#checkOpen();
+    const { shards, liveBytes } = this.#index.totals;
+    let usedBytes = 0;
+    for (const segment of this.#log.segments) usedBytes += segment.sizeBytes;
+    return { shards, liveBytes, usedBytes, freeBytes: await this.#fileSystem.freeBytes(this.#directory) };
+  }
+
+  /** Shards of which a part failed its checks, with the reason; for repair. A new put or a delete takes one off. */
+  damaged(): readonly { readonly shard: ShardKey; readonly reason: string }[] {
+    return [...this.#damaged].map(([name, reason]) => ({
+      shard: decodeShardKey(Buffer.from(name, 'latin1')),
+      reason,
+    }));
+  }
+
+  /** The log is in the stored index up to here. */
+  get checkpointed(): LogPoint | undefined {
+    return this.#index.position;
+  }
+
+  /** Writes the index, so that the next open has little to replay. Happens by itself once a second. */
+  async checkpoint(): Promise<void> {
+    await this.#index.flush(() => {
+      let least = this.#log.end;
+      for (const point of this.#unapplied) if (before(point, least)) least = point;
+      return least;
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#timer);
+    try {
+      // The log ends first: what it still acknowledges belongs into the last checkpoint.
+      await this.#log.close();
+      if (this.failure === undefined) await this.checkpoint();
+    } finally {
+      await this.#index.close();
+    }
+  }
+
+  /** Marks the span in which the log may hold something that the index doesn't know yet. */
+  async #applied(action: () => Promise<void>): Promise<void> {
+    const { segment, offset } = this.#log.end;
+    const point = { segment, offset };
+    this.#unapplied.add(point);
+    try {
+      await action();
+    } finally {
+      this.#unapplied.delete(point);
+    }
+  }
+
+  #live(shardKey: Uint8Array): LiveEntry | undefined {
+    const entry = this.#index.get(shardKey);
+    return entry?.kind === 'live' ? entry : undefined;
+  }
+
+  async *#read(shardKey: Uint8Array, entry: LiveEntry, range: ByteRange): AsyncGenerator<Uint8Array> {
+    if (range.lengthBytes === 0) return;
+    const { blockSizeBytes } = entry;
+    const end = range.offset + range.lengthBytes;
+    const first = Math.floor(range.offset / blockSizeBytes);
+    const last = Math.floor((end - 1) / blockSizeBytes);
+    const ahead: Promise<Uint8Array>[] = [];
+    let next = first;
+    for (let number = first; number <= last; number += 1) {
+      for (; next <= last && next <= number + this.#readAheadBlocks; next += 1) {
+        const block = this.#readBlock(shardKey, entry, next);
+        // A reader that leaves early never gets to this one.
+        block.catch(() => undefined);
+        ahead.push(block);
+      }
+      const block = await ahead.shift();
+      if (block === undefined) throw new TypeError('a block that was not read');
+      const start = number * blockSizeBytes;
+      yield block.subarray(Math.max(0, range.offset - start), Math.min(block.length, end - start));
+    }
+  }
+
+  async #readBlock(shardKey: Uint8Array, entry: LiveEntry, number: number): Promise<Uint8Array> {
+    this.#checkOpen();
+    const position = blockPosition(entry, number);
+    if (position === undefined) throw this.#damage(shardKey, `block ${number} has no place`);
+    try {
+      const record = await this.#log.read(position);
+      const key = encodeBlockKey(shardKey, { putId: entry.putId, number });
+      if (record.type === RECORD_BLOCK && key.equals(record.key)) return record.payload;
+      throw this.#damage(shardKey, `block ${number} isn't where it belongs`);
+    } catch (error) {
+      if (error instanceof RecordDamagedError)
+        throw this.#damage(shardKey, `block ${number}: ${error.message}`, error);
+      if (!(error instanceof SegmentNotFoundError)) throw error;
+      // Compaction may have moved the block since the entry was read.
+      const current = this.#live(shardKey);
+      if (current?.putId !== entry.putId) throw new ShardNotFoundError(decodeShardKey(shardKey));
+      if (current.revision === entry.revision)
+        throw this.#damage(shardKey, `block ${number}: ${error.message}`, error);
+      return this.#readBlock(shardKey, current, number);
+    }
+  }
+
+  /** Reads the whole index, but only when recovery met damage. */
+  async #findDamaged(ranges: readonly DamagedRange[]): Promise<void> {
+    if (ranges.length === 0) return;
+    for await (const [shardKey, entry] of this.#index.entries()) {
+      if (entry.kind !== 'live') continue;
+      const range = ranges.find((candidate) => touches(entry, candidate));
+      if (range !== undefined) this.#markDamaged(shardKey, range.reason);
+    }
+  }
+
+  #damage(shardKey: Uint8Array, reason: string, cause?: Error): ShardDamagedError {
+    this.#markDamaged(shardKey, reason);
+    return new ShardDamagedError(
+      decodeShardKey(shardKey),
+      reason,
+      cause === undefined ? undefined : { cause },
+    );
+  }
+
+  #markDamaged(shardKey: Uint8Array, reason: string): void {
+    if (this.#damaged.size < MAX_DAMAGED) this.#damaged.set(nameOf(shardKey), reason);
+  }
+
+  #checkOpen(): void {
+    const { failure } = this;
+    if (failure !== undefined) throw failure;
+    if (this.#closing !== undefined) throw new StoreClosedError();
+  }
+}
+
+function checkShard(shard: ShardKey): Buffer {
+  if (shard.objectHash.length !== SHARD_KEY_BYTES - 1) {
+    throw new ShardInvalidError(`objectHash: 32 bytes expected, got ${shard.objectHash.length}`);
+  }
+  if (!isCount(shard.index) || shard.index > 255) {
+    throw new ShardInvalidError(`index: an integer from 0 to 255 expected, got ${shard.index}`);
+  }
+  return encodeShardKey(shard);
+}
+
+function checkPutOptions(options: PutOptions): PutOptions {
+  const { blockSizeBytes, epoch } = options;
+  if (!isCount(blockSizeBytes) || blockSizeBytes < 1 || blockSizeBytes > MAX_PAYLOAD_BYTES) {
+    throw new ShardInvalidError(
+      `blockSizeBytes: from 1 to ${MAX_PAYLOAD_BYTES} expected, got ${blockSizeBytes}`,
+    );
+  }
+  if (epoch < 0n || epoch >= 1n << 64n) {
+    throw new ShardInvalidError(`epoch: an unsigned 64-bit number expected, got ${epoch.toString()}`);
+  }
+  return options;
+}
+
+function statOf(
+  shardKey: Uint8Array,
+  close: Pick<LiveEntry, 'sizeBytes' | 'blockSizeBytes' | 'epoch'>,
+): ShardStat {
+  const { sizeBytes, blockSizeBytes, epoch } = close;
+  return { ...decodeShardKey(shardKey), sizeBytes, blockSizeBytes, epoch };
+}
+
+/** Whether one of the records that the shard is made of begins in the range. */
+function touches(entry: LiveEntry, range: DamagedRange): boolean {
+  const isIn = ({ segment, offset }: LogPoint): boolean =>
+    segment === range.segment && offset >= range.from && offset < range.to;
+  return isIn(entry.position) || entry.blocks.some(isIn);
+}
+
+function placeOf({ segment, offset }: LogPoint): LogPoint {
+  return { segment, offset };
+}
+
+function before(a: LogPoint, b: LogPoint): boolean {
+  return a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset);
+}
+
+function nameOf(shardKey: Uint8Array): string {
+  return Buffer.from(shardKey).toString('latin1');
+}
+
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0;
+}

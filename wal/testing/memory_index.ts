@@ -1,0 +1,47 @@
+import type { IndexOperation, IndexStorage } from '../index_storage.ts';
+
+/** An `IndexStorage` whose contents outlive its closing, as a disk's would. Give the same map to the next one. */
+export class MemoryIndex implements IndexStorage {
+  readonly #values: Map<string, Uint8Array>;
+  /** Called before each write; throws to refuse it. */
+  readonly #onWrite: () => void;
+
+  constructor(values = new Map<string, Uint8Array>(), onWrite: () => void = () => undefined) {
+    this.#values = values;
+    this.#onWrite = onWrite;
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    return this.#values.get(Buffer.from(key).toString('latin1'));
+  }
+
+  async write(operations: readonly IndexOperation[]): Promise<void> {
+    await Promise.resolve();
+    this.#onWrite();
+    for (const { key, value } of operations) {
+      const name = Buffer.from(key).toString('latin1');
+      if (value === undefined) this.#values.delete(name);
+      else this.#values.set(name, Buffer.from(value));
+    }
+  }
+
+  async *entries(range: {
+    readonly from: Uint8Array;
+    readonly to: Uint8Array;
+  }): AsyncGenerator<readonly [Uint8Array, Uint8Array]> {
+    const from = Buffer.from(range.from).toString('latin1');
+    const to = Buffer.from(range.to).toString('latin1');
+    const found = [...this.#values].filter(([name]) => name >= from && name < to);
+    for (const [name, value] of found.sort(([a], [b]) => (a < b ? -1 : 1)))
+      yield [Buffer.from(name, 'latin1'), value];
+  }
+
+  async clear(): Promise<void> {
+    this.#onWrite();
+    this.#values.clear();
+  }
+
+  async close(): Promise<void> {
+    await Promise.resolve();
+  }
+}
