@@ -57,7 +57,10 @@ export class SkewWatch {
       const skewMs = await measureSkew(peer, clock);
       this.#skewsMs.set(peer.id, skewMs);
       if (Math.abs(skewMs) > warnAboveMs) {
-        logger.warn({ peer: peer.id, skewMs: Math.round(skewMs) }, 'clocks are more than 5 s apart: set both by NTP');
+        logger.warn(
+          { peer: peer.id, skewMs: Math.round(skewMs) },
+          'clocks are more than 5 s apart: set both by NTP',
+        );
       }
     } catch (error) {
       logger.debug({ peer: peer.id, err: error }, "the peer's clock could not be read");

@@ -1,7 +1,10 @@
 import { flagTable } from './flags.ts';
 
 export const commands = [
-  { name: 'certs', help: 'make the CA, the certificates and the cluster secret that a config needs, where they are missing' },
+  {
+    name: 'certs',
+    help: 'make the CA, the certificates and the cluster secret that a config needs, where they are missing',
+  },
   { name: 'format', help: "prepare and mark a shard node's directory: s3d format -config FILE -node N" },
   { name: 'version', help: 'print the version' },
   { name: 'help', help: 'print this' },

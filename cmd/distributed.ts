@@ -1,0 +1,72 @@
+import { randomBytes } from 'node:crypto';
+import { DistributedDataStore } from '../backend/distributed/data_store.ts';
+import { DistributedState } from '../backend/distributed/distributed_state.ts';
+import { systemClock } from '../backend/distributed/ports.ts';
+import { openEngine } from '../backend/engine/engine.ts';
+import { SkewWatch } from './clock_skew.ts';
+import type { Config } from './config/load.ts';
+import type { ProcessContext } from './context.ts';
+import { connectDatabase } from './databases.ts';
+import { distributedView } from './distributed_view.ts';
+import { startGateway } from './gateway.ts';
+import { clusterMetrics, createRegistry } from './metrics.ts';
+import { startShardNodes } from './shard_nodes.ts';
+
+/** Shard nodes of this process, connections to the others, and a gateway over all of them. */
+export async function startDistributed(
+  context: ProcessContext,
+): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
+  const { config, roles, lifecycle, logger, clock, identity } = context;
+  const nodes = await startShardNodes(context);
+  const database = await connectDatabase(context);
+  const state = new DistributedState(database);
+  const [own] = roles.nodes;
+  const data = await DistributedDataStore.open({
+    rs: config.rs,
+    nodes: () => nodes.members,
+    state,
+    clock: systemClock,
+    logger,
+    randomBytes,
+    holder: roles.development || own === undefined ? 'gateway' : `gateway-${own.id}`,
+  });
+  const backend = await openEngine({
+    type: 'distributed',
+    state,
+    data,
+    region: config.region,
+    logger,
+    gcDelayMs: config.gc.delay,
+    clock,
+  });
+  lifecycle.add('object engine', () => backend.close());
+
+  const skew = new SkewWatch({ peers: nodes.peers, clock, logger });
+  lifecycle.add('clock watch', async () => skew.close());
+  void skew.check();
+  const registry = createRegistry();
+  const view = distributedView({
+    clusterId: identity.clusterId,
+    members: nodes.members,
+    database,
+    state,
+    rs: config.rs,
+    repairRate: config.repair.rate,
+  });
+  clusterMetrics(registry, { nodes: () => view.nodes(), skewsMs: () => skew.skewsMs });
+  const { url, lines } = await startGateway(context, { backend, view, registry });
+  return { url, lines: [...lines, tolerance(config)] };
+}
+
+/** How much may fail at once, in a line. */
+export function tolerance(config: Config): string {
+  const { data, parity } = config.rs;
+  const hosts = new Set(config.nodes.map((node) => node.host)).size;
+  const shardsPerHost = Math.ceil((data + parity) / hosts);
+  const databases = Math.floor((config.db.length - 1) / 2);
+  const spare = Math.max(0, config.nodes.length - (data + parity));
+  return (
+    `RS(${data},${parity}) on ${config.nodes.length} nodes on ${hosts} hosts: ${parity} nodes or ${Math.floor(parity / shardsPerHost)} hosts may fail with ` +
+    `all objects readable, ${Math.max(0, parity - 1) + spare} nodes with writes going on; ${databases} of ${config.db.length} databases may fail`
+  );
+}

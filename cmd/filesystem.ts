@@ -1,0 +1,43 @@
+import type { Owner } from '../backend/backend.ts';
+import { openFilesystemBackend } from '../backend/filesystem/filesystem_backend.ts';
+import type { Config } from './config/load.ts';
+import type { ProcessContext } from './context.ts';
+import { UsageError } from './errors.ts';
+import { startGateway } from './gateway.ts';
+import { createRegistry } from './metrics.ts';
+
+/** The filesystem backend behind a gateway, in this process. */
+export async function startFilesystem(
+  context: ProcessContext,
+): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
+  const { config, lifecycle, logger, clock, identity } = context;
+  const backend = await openFilesystemBackend({
+    basePath: config.base_path,
+    region: config.region,
+    logger,
+    buckets: config.buckets.map(({ name, pathname, public: open }) => ({
+      name,
+      owner: firstOwner(config),
+      public: open,
+      ...(pathname === undefined ? {} : { pathname }),
+    })),
+    gcDelayMs: config.gc.delay,
+    clock,
+  });
+  lifecycle.add('filesystem backend', () => backend.close());
+  const view = {
+    clusterId: identity.clusterId,
+    databases: async () => [],
+    nodes: async () => [],
+    repair: async () => ({ objects: 0, bytes: 0, etaSeconds: 0 }),
+    obstacles: async () => [],
+  };
+  return startGateway(context, { backend, view, registry: createRegistry() });
+}
+
+/** Buckets of the config belong to the first account. */
+function firstOwner(config: Config): Owner {
+  const [auth] = config.auth;
+  if (auth === undefined) throw new UsageError(`${config.file}: buckets: need an [[auth]] to belong to`);
+  return { id: auth.account_id, displayName: auth.name };
+}

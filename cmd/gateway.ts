@@ -1,0 +1,69 @@
+import type { Registry } from 'prom-client';
+import type { Backend } from '../backend/backend.ts';
+import { createS3App } from '../s3/app.ts';
+import { serveS3 } from '../s3/server.ts';
+import { administrators } from './admin/authenticate.ts';
+import type { ClusterView } from './admin/cluster_view.ts';
+import { serveAdmin } from './admin/server.ts';
+import type { ProcessContext } from './context.ts';
+import { openCredentials } from './credentials.ts';
+import { s3Metrics } from './metrics.ts';
+
+/** How long requests in flight may take to finish once the process is to stop. */
+const drainMs = 20_000;
+
+/** The S3 listener and the admin listener over a backend. @returns the S3 URL and what is served where. */
+export async function startGateway(
+  context: ProcessContext,
+  served: { readonly backend: Backend; readonly view: ClusterView; readonly registry: Registry },
+): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
+  const { config, roles, identity, lifecycle, logger, clock, onReload } = context;
+  const { backend, view, registry } = served;
+  const host = roles.nodes.length === 1 ? (roles.nodes[0]?.host ?? config.host) : config.host;
+  const certificate = config.tls ? await identity.certificate(host) : undefined;
+  const credentials = openCredentials(config);
+
+  const admin = await serveAdmin({
+    view,
+    backend,
+    registry,
+    region: config.region,
+    logger,
+    authenticate: administrators({ credentials, region: config.region, clock }),
+    host: config.host,
+    port: config.port + 1000,
+    identity: certificate,
+  });
+  lifecycle.add('admin listener', () => admin.close());
+
+  const app = createS3App({
+    backend,
+    credentials,
+    region: config.region,
+    domain: config.domain === '' ? undefined : config.domain,
+    clock,
+    logger,
+    metrics: s3Metrics(registry),
+  });
+  const server = await serveS3({ app, host: config.host, port: config.port, tls: certificate, logger });
+  lifecycle.add('S3 listener', () => server.close(drainMs));
+  if (certificate !== undefined) {
+    onReload('gateway', async () => {
+      const next = await identity.certificate(host);
+      server.reloadCertificates(next);
+      admin.reloadCertificates(next);
+    });
+  }
+
+  const scheme = config.tls ? 'https' : 'http';
+  const url = `${scheme}://${urlHost(config.host)}:${server.port}`;
+  return {
+    url,
+    lines: [`S3 ${url} (region ${config.region})`, `admin ${scheme}://${urlHost(config.host)}:${admin.port}`],
+  };
+}
+
+/** IPv6 addresses stand in brackets. */
+export function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}

@@ -1,0 +1,113 @@
+import type { ShardNode } from '../backend/distributed/ports.ts';
+import { dialPeer, type DialedPeer } from '../transport/peer.ts';
+import { listenTransport } from '../transport/server.ts';
+import { ShardClient } from '../transport/shard_client.ts';
+import { shardHandlers } from '../transport/shard_server.ts';
+import { ShardStore } from '../wal/shard_store.ts';
+import { clockHandlers } from './clock_skew.ts';
+import type { ProcessContext } from './context.ts';
+import { transportDriver } from './transport_driver.ts';
+import type { NodeConfig } from './roles.ts';
+
+const watchMs = 500;
+
+/** The members of the cluster as this process reaches them, and the connections to those elsewhere. */
+export interface ShardNodes {
+  readonly members: readonly ShardNode[];
+  readonly peers: readonly DialedPeer[];
+}
+
+/**
+ * Opens this process's shard stores and connects to all others. In development mode all are in this process and no
+ * port is opened for them.
+ */
+export async function startShardNodes(context: ProcessContext): Promise<ShardNodes> {
+  const { config, roles } = context;
+  const members: ShardNode[] = [];
+  const peers: DialedPeer[] = [];
+  for (const node of config.nodes) {
+    if (roles.nodes.some((own) => own.id === node.id)) {
+      const store = await openStore(context, node);
+      if (!roles.development) await listen(context, { node, store });
+      members.push({
+        id: node.id,
+        host: node.host,
+        storage: store,
+        state: () => (store.failure === undefined ? 'up' : 'down'),
+      });
+    } else {
+      const peer = await dial(context, node);
+      peers.push(peer);
+      members.push({ id: node.id, host: node.host, storage: new ShardClient(peer), state: () => peer.state });
+    }
+  }
+  return { members, peers };
+}
+
+/** Opens a node's directory, marking it as this node's where it is empty. */
+export async function openStore(context: ProcessContext, node: NodeConfig): Promise<ShardStore> {
+  const { identity, lifecycle, logger, fatal } = context;
+  const stamp = { clusterId: identity.clusterId, nodeId: node.id };
+  const store = await ShardStore.open({ directory: node.path, stamp });
+  lifecycle.add(`shard store of node ${node.id}`, () => store.close());
+  const { log } = store.recovery;
+  logger.info(
+    { node: node.id, path: node.path, segments: log.segments, cut: log.cut, damaged: log.damaged },
+    'shard store is open',
+  );
+  const watch = setInterval(() => {
+    if (store.failure === undefined) return;
+    clearInterval(watch);
+    fatal(
+      new Error(`the shard store of node ${node.id} in ${node.path} failed and is not used any more`, {
+        cause: store.failure,
+      }),
+    );
+  }, watchMs);
+  watch.unref();
+  return store;
+}
+
+async function listen(
+  context: ProcessContext,
+  served: { node: NodeConfig; store: ShardStore },
+): Promise<void> {
+  const { identity, lifecycle, logger, clock, onReload } = context;
+  const { node, store } = served;
+  const self = `node-${node.id}`;
+  const server = await listenTransport({
+    driver: transportDriver(context.config),
+    host: node.host,
+    port: node.port,
+    self,
+    clusterId: identity.clusterId,
+    secret: identity.secret,
+    tls: await identity.certificate(node.host, [self]),
+    handlers: [shardHandlers(store), clockHandlers(clock)],
+    logger,
+  });
+  lifecycle.add(`transport of node ${node.id}`, () => server.close());
+  onReload(`transport of node ${node.id}`, async () =>
+    server.reloadCertificates(await identity.certificate(node.host, [self])),
+  );
+}
+
+async function dial(context: ProcessContext, node: NodeConfig): Promise<DialedPeer> {
+  const { identity, lifecycle, logger, roles, config } = context;
+  const own = roles.nodes[0];
+  const certificate = await identity.certificate(own?.host ?? config.host);
+  const peer = dialPeer({
+    driver: transportDriver(config),
+    host: node.host,
+    port: node.port,
+    peer: `node-${node.id}`,
+    self: own === undefined ? 'gateway' : `node-${own.id}`,
+    clusterId: identity.clusterId,
+    secret: identity.secret,
+    tls: { ca: certificate.ca },
+    logger,
+    onState: (state) => logger.info({ node: node.id, state }, 'shard node changed its state'),
+  });
+  lifecycle.add(`connection to node ${node.id}`, () => peer.close());
+  return peer;
+}
