@@ -4,8 +4,7 @@ import * as path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { LogRecord, Position, ScanItem } from './append_log.ts';
 import { Log, type LogOptions } from './log.ts';
-import { Random } from './testing/random.ts';
-import { SimulatedDisk } from './testing/simulated_disk.ts';
+import { Random, SimulatedDisk } from './testing/simulated_disk.ts';
 
 const DIRECTORY = '/log';
 

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Position } from './append_log.ts';
 import { Log } from './log.ts';
-import { Random } from './testing/random.ts';
-import { DiskCrashedError, SimulatedDisk } from './testing/simulated_disk.ts';
+import { DiskCrashedError, Random, SimulatedDisk } from './testing/simulated_disk.ts';
 
 /** Random runs beside the exhaustive ones; raise it for a longer look. */
 const RUNS = Number(process.env['WAL_CRASH_RUNS'] ?? 150);

@@ -2,8 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { ShardKey } from './shard_storage.ts';
 import { ShardStore } from './shard_store.ts';
 import { MemoryIndex } from './testing/memory_index.ts';
-import { Random } from './testing/random.ts';
-import { DiskCrashedError, SimulatedDisk } from './testing/simulated_disk.ts';
+import { DiskCrashedError, Random, SimulatedDisk } from './testing/simulated_disk.ts';
 
 /** Random runs beside the exhaustive ones; raise it for a longer look. */
 const RUNS = Number(process.env['WAL_CRASH_RUNS'] ?? 100);

@@ -4,7 +4,7 @@ import * as path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ShardKey } from './shard_storage.ts';
 import { ShardStore, type ShardStoreOptions } from './shard_store.ts';
-import { Random } from './testing/random.ts';
+import { Random } from './testing/simulated_disk.ts';
 
 const STAMP = { clusterId: 'c1', nodeId: 3 };
 const OPTIONS = { epoch: 7n, blockSizeBytes: 1000 };
