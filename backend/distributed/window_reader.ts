@@ -203,10 +203,11 @@ export class WindowReader {
       coming += 1;
     }
     if (coming >= data) return;
-    // Whatever can be asked has been; what is late may come yet.
-    const possible =
-      have.length + this.#shards.filter((shard) => expected(shard) || isBusy(shard, part)).length;
-    if (possible < data) this.#fail(part, have.length);
+    // Whatever can be asked has been. What is late may come yet; what is in time tells which error it is.
+    const asked = this.#shards.filter((shard) => expected(shard) || isBusy(shard, part));
+    if (have.length + asked.length < data && asked.every((shard) => shard.fetch?.late === true)) {
+      this.#fail(part, have.length);
+    }
   }
 
   /** Whether each block that is needed is there or on its way in good time. */
