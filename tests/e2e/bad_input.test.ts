@@ -83,7 +83,7 @@ const attempts: readonly Attempt[] = [
     name: 'broken chunk framing',
     headers: unsignedTrailer,
     body: 'zz\r\nhello\r\n0\r\n\r\n',
-    expect: { status: 400, code: 'InvalidChunkSizeError' },
+    expect: { status: 403, code: 'InvalidChunkSizeError' },
   },
   {
     name: 'chunks that end early',
