@@ -104,7 +104,7 @@ export class RaftCore {
       'heartbeats are more frequent than elections',
     );
     this.#options = options;
-    this.#rules = this.rules();
+    this.#rules = new SafetyRules();
     this.#id = id;
     this.#term = this.#durableTerm = hardState.term;
     this.#vote = this.#durableVote = hardState.vote;
@@ -309,11 +309,6 @@ export class RaftCore {
       configuration: this.#log.configuration,
       progress: this.#leader?.progressStatus() ?? [],
     };
-  }
-
-  /** The simulator's mutants override this; nothing else does. Called once, by the constructor. */
-  protected rules(): SafetyRules {
-    return new SafetyRules();
   }
 
   // --- Terms

@@ -1,5 +1,5 @@
 import { encodeConfiguration } from './configuration_codec.ts';
-import { changed, isVoter, quorumValue } from './configuration.ts';
+import { changed, isVoter, quorumSize, quorumValue } from './configuration.ts';
 import { invariant } from './invariant.ts';
 import type { RaftLog } from './log.ts';
 import { Progress } from './progress.ts';
@@ -7,6 +7,7 @@ import { ReadRounds } from './read_index.ts';
 import type { ConfirmedRead, PendingRead } from './read_index.ts';
 import type { SafetyRules } from './rules.ts';
 import type {
+  Configuration,
   ConfigurationChange,
   ConfigurationRefusal,
   Entry,
@@ -123,6 +124,7 @@ export class Leader {
     if (typeof configuration === 'string') return configuration;
     if (change.type === 'remove' && change.id === this.#id) return 'isLeader';
     if (change.type === 'promote' && !this.#hasCaughtUp(change.id)) return 'notCaughtUp';
+    if (change.type === 'remove' && !this.#hasLiveQuorum(configuration)) return 'quorumAtRisk';
     const index = this.#append('config', encodeConfiguration(configuration));
     this.#followConfiguration();
     return { term: this.#term, index };
@@ -132,6 +134,18 @@ export class Leader {
   #hasCaughtUp(id: ReplicaId): boolean {
     const progress = this.#progress.get(id);
     return progress?.state === 'replicate' && progress.active && progress.match >= this.#settledCommit;
+  }
+
+  /**
+   * Whether the voters that would be left can commit. To remove a healthy voter from a cluster with a dead one may leave no majority, not even one that
+   * could undo it.
+   */
+  #hasLiveQuorum(configuration: Configuration): boolean {
+    const live = configuration.voters.filter((id) => {
+      const progress = this.#progress.get(id);
+      return id === this.#id || progress?.active === true || progress?.wasActive === true;
+    });
+    return live.length >= quorumSize(configuration);
   }
 
   #append(type: Entry['type'], data: Uint8Array): LogIndex {
@@ -297,7 +311,10 @@ export class Leader {
     const heard = quorumValue(this.#log.configuration, (id) =>
       id === this.#id || this.#progress.get(id)?.active === true ? 1 : 0,
     );
-    for (const progress of this.#progress.values()) progress.active = false;
+    for (const progress of this.#progress.values()) {
+      progress.wasActive = progress.active;
+      progress.active = false;
+    }
     return heard === 1;
   }
 

@@ -18,6 +18,8 @@ export class Progress {
   state: 'probe' | 'replicate' | 'snapshot' = 'probe';
   /** Heard from in this check-quorum round. A new one counts as heard, so that it has a full round's time. */
   active = true;
+  /** Heard from in the round before this one. */
+  wasActive = false;
   /** The highest commit index sent to it. */
   sentCommit: LogIndex = 0;
   /** Send an append even if it is empty: its refusal tells of a loss. */

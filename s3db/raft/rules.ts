@@ -6,8 +6,8 @@ import type { Configuration, LogIndex, Message, ReplicaId, Term } from './types.
  * it comes from. The core asks here and decides nothing of this kind elsewhere; what it throws in addition
  * (InvariantError) is a check of the outcome.
  *
- * It is a class so that the simulator's mutants can override one decision at a time in a subclass of the core and show that its
- * checks notice. Nothing else derives from it, and nothing in the shipped code takes one from outside.
+ * It is a class, and the core makes its own instance, so that nothing can be handed in that decides otherwise. The simulator's mutants
+ * replace one method of the prototype at a time, in a process of their own, to show that its checks notice.
  */
 export class SafetyRules {
   /** Paper 5.2, 5.4: at most one vote a term, first come first served; a leader known in this term already won it. */

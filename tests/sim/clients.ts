@@ -1,0 +1,234 @@
+import type { Call, Model } from './linearizability.ts';
+import { KEYS_PER_GROUP, encodeCommand } from './machine.ts';
+import type { Command, Result } from './machine.ts';
+import type { Random } from './random.ts';
+import type { Life } from './replica.ts';
+import type { Settings } from './settings.ts';
+import type { Timeline } from './timeline.ts';
+
+/** A read of a whole group (`operations` undefined) or a conditional batch. */
+export type Input = Pick<Command, 'group'> &
+  Partial<Pick<Command, 'client' | 'request' | 'conditions' | 'operations'>>;
+/** Values of a group's keys, or whether the batch was carried out. */
+export type Output = readonly number[] | boolean;
+
+export type History = Call<Input, Output>[];
+
+/** What one group of keys may answer. */
+export const groupModel: Model<readonly number[], Input, Output> = {
+  initial: Array.from({ length: KEYS_PER_GROUP }, () => 0),
+  step(state, { conditions = [], operations }, output) {
+    if (operations === undefined) {
+      return output === undefined || (output as readonly number[]).every((value, key) => value === state[key])
+        ? state
+        : undefined;
+    }
+    const holds = conditions.every(({ key, value }) => state[key] === value);
+    if (output !== undefined && output !== holds) return undefined;
+    if (!holds) return state;
+    const next = [...state];
+    for (const { key, value } of operations) next[key] = value;
+    return next;
+  },
+  key: (state) => state.join(),
+};
+
+export interface ClientOptions {
+  readonly id: number;
+  readonly settings: Settings;
+  readonly timeline: Timeline;
+  readonly random: Random;
+  readonly history: History;
+  /** A live replica to talk to. */
+  readonly anyReplica: () => Life | undefined;
+  readonly leader: () => Life | undefined;
+  /** No answer is lost any more. */
+  readonly calm: () => boolean;
+  /** A write was acknowledged, at this index. */
+  readonly acknowledged: (index: number) => void;
+  /** The highest index acknowledged to anyone. */
+  readonly highestAcknowledged: () => number;
+  readonly staleRead: (message: string) => void;
+}
+
+/** Sends one call at a time, to any replica it finds, again until the deadline; records what it saw. */
+export class Client {
+  readonly #options: ClientOptions;
+  #request = 0;
+  #nextValue: number;
+  /** What it last saw of each group: conditions are drawn from it. */
+  readonly #seen = new Map<number, readonly number[]>();
+  #stopped = false;
+  /** Records what is under way as a call whose outcome is not known. */
+  #abandon: () => void = () => undefined;
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.#nextValue = options.id * 1_000_000 + 1;
+  }
+
+  start(): void {
+    const { timeline, random, settings } = this.#options;
+    timeline.after(random.around(settings.workload.thinkTime), () => {
+      if (!this.#stopped) this.#call();
+    });
+  }
+
+  /** Calls nothing more; what is under way stays open for ever. */
+  stop(): void {
+    this.#stopped = true;
+    this.#abandon();
+  }
+
+  #call(): void {
+    const { random, settings } = this.#options;
+    const group = random.below(settings.workload.groups);
+    if (random.chance(settings.workload.reads)) this.#read(group);
+    else this.#write(this.#drawCommand(group));
+  }
+
+  #drawCommand(group: number): Command {
+    const { id, random, settings } = this.#options;
+    const { conditional, valueBytes } = settings.workload;
+    const seen = this.#seen.get(group) ?? groupModel.initial;
+    const conditions = random.chance(conditional) ? [{ key: 0, value: seen[0] ?? 0 }] : [];
+    const both = random.chance(0.3);
+    const keys = both ? [0, 1] : [random.below(KEYS_PER_GROUP)];
+    const operations = keys.map((key) => ({ key, value: random.chance(0.15) ? 0 : this.#nextValue++ }));
+    const paddingBytes = valueBytes === 0 ? 0 : random.below(valueBytes);
+    return { client: id, request: ++this.#request, group, conditions, operations, paddingBytes };
+  }
+
+  #write(command: Command): void {
+    const { timeline, settings, history, acknowledged } = this.#options;
+    const data = encodeCommand(command);
+    const invoked = timeline.now;
+    const deadline = invoked + settings.workload.deadline;
+    /** Some attempt may have been appended somewhere. */
+    let sent = false;
+    let finished = false;
+    const finish = (output: Output | undefined): void => {
+      if (finished) return;
+      finished = true;
+      if (output !== undefined || sent) {
+        history.push({
+          invoked,
+          returned: output === undefined ? Infinity : timeline.now,
+          input: command,
+          output,
+        });
+      }
+      this.#abandon = () => undefined;
+      if (!this.#stopped) this.start();
+    };
+    this.#abandon = () => finish(undefined);
+    this.#attempts(deadline, {
+      done: () => finished,
+      giveUp: () => finish(undefined),
+      attempt: (replica, answered) => {
+        let refused = false;
+        replica.write(data, (answer) => {
+          if (answer.kind === 'refused') {
+            refused = true;
+            answered(false);
+          } else if (answer.kind === 'applied') {
+            // A stale request was overtaken by a later one of this client, which begins only when this one is over.
+            if (answer.result !== 'stale') this.#answer(() => settle(answer.result, answer.index));
+          }
+        });
+        // An attempt that was refused at once left nothing behind.
+        if (!refused) sent = true;
+      },
+    });
+    const settle = (result: Result, index: number): void => {
+      if (finished) return;
+      acknowledged(index);
+      finish(result === 'done');
+    };
+  }
+
+  #read(group: number): void {
+    const { timeline, settings, history, highestAcknowledged, staleRead } = this.#options;
+    const invoked = timeline.now;
+    const floor = highestAcknowledged();
+    let finished = false;
+    const finish = (output: Output | undefined): void => {
+      if (finished) return;
+      finished = true;
+      if (output !== undefined) {
+        this.#seen.set(group, output as readonly number[]);
+        history.push({ invoked, returned: timeline.now, input: { group }, output });
+      }
+      if (!this.#stopped) this.start();
+    };
+    this.#attempts(invoked + settings.workload.deadline, {
+      done: () => finished,
+      giveUp: () => finish(undefined),
+      attempt: (replica, answered) => {
+        replica.read((answer) => {
+          if (answer.kind === 'refused') {
+            answered(false);
+            return;
+          }
+          const { machine } = answer;
+          if (machine.index < floor) {
+            staleRead(`a read at ${machine.index}, begun when ${floor} was acknowledged`);
+          }
+          const base = group * KEYS_PER_GROUP;
+          const values = Array.from(
+            { length: KEYS_PER_GROUP },
+            (_, key) => machine.values.get(base + key) ?? 0,
+          );
+          this.#answer(() => finish(values));
+        });
+      },
+    });
+  }
+
+  /** An answer takes its time, and may be lost. */
+  #answer(run: () => void): void {
+    const { timeline, random, settings, calm } = this.#options;
+    if (random.chance(settings.workload.answerLoss) && !calm()) return;
+    timeline.after(random.around(0.5 * settings.network.delay), run);
+  }
+
+  #attempts(
+    deadline: number,
+    call: {
+      done: () => boolean;
+      giveUp: () => void;
+      attempt: (replica: Life, answered: (ok: boolean) => void) => void;
+    },
+  ): void {
+    const { timeline, random, settings } = this.#options;
+    let number = 0;
+    const next = (): void => {
+      if (call.done() || this.#stopped) return;
+      if (timeline.now >= deadline) {
+        call.giveUp();
+        return;
+      }
+      const mine = ++number;
+      const again = (delay: number): void =>
+        timeline.after(delay, () => {
+          if (mine === number) next();
+        });
+      const replica = this.#target();
+      if (replica === undefined) {
+        again(2 * settings.tick);
+        return;
+      }
+      call.attempt(replica, () => again(random.around(settings.tick)));
+      again(settings.electionTicks * settings.tick);
+    };
+    timeline.after(random.around(0.5 * settings.network.delay), next);
+    timeline.after(deadline - timeline.now, () => {
+      if (!call.done() && !this.#stopped) call.giveUp();
+    });
+  }
+
+  #target(): Life | undefined {
+    const { random, leader, anyReplica } = this.#options;
+    return random.chance(0.7) ? (leader() ?? anyReplica()) : anyReplica();
+  }
+}
