@@ -25,8 +25,6 @@ export function prepare(): void {
   }
 }
 
-// @ts-ignore: decorator
-@inline
 function entry(table: usize, byte: u64): u64 {
   return load<u64>(TABLES + (table << 11) + ((<usize>(byte & 255)) << 3));
 }
