@@ -9,3 +9,6 @@ export async function connectDatabase(
 ): Promise<Database & { status(): Promise<readonly DatabaseView[]> }> {
   throw new Error('x');
 }
+export interface ConnectedDatabase extends Database {
+  status(): Promise<readonly DatabaseView[]>;
+}

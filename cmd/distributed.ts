@@ -2,21 +2,27 @@ import { randomBytes } from 'node:crypto';
 import { DistributedDataStore } from '../backend/distributed/data_store.ts';
 import { DistributedState } from '../backend/distributed/distributed_state.ts';
 import { systemClock } from '../backend/distributed/ports.ts';
-import { openEngine } from '../backend/engine/engine.ts';
+import { openEngine, type Engine } from '../backend/engine/engine.ts';
 import { SkewWatch } from './clock_skew.ts';
 import type { Config } from './config/load.ts';
 import type { ProcessContext } from './context.ts';
-import { connectDatabase } from './databases.ts';
+import { connectDatabase, type ConnectedDatabase } from './databases.ts';
 import { distributedView } from './distributed_view.ts';
 import { startGateway } from './gateway.ts';
 import { clusterMetrics, createRegistry } from './metrics.ts';
-import { startShardNodes } from './shard_nodes.ts';
+import { startShardNodes, type ShardNodes } from './shard_nodes.ts';
 
-/** Shard nodes of this process, connections to the others, and a gateway over all of them. */
-export async function startDistributed(
-  context: ProcessContext,
-): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
-  const { config, roles, lifecycle, logger, clock, identity } = context;
+/** The distributed backend as this process has it, without listeners for clients. */
+export interface DistributedParts {
+  readonly backend: Engine;
+  readonly nodes: ShardNodes;
+  readonly database: ConnectedDatabase;
+  readonly state: DistributedState;
+}
+
+/** Shard nodes of this process, connections to the others, and the object engine over all of them. */
+export async function openDistributed(context: ProcessContext): Promise<DistributedParts> {
+  const { config, roles, lifecycle, logger, clock } = context;
   const nodes = await startShardNodes(context);
   const database = await connectDatabase(context);
   const state = new DistributedState(database);
@@ -41,6 +47,15 @@ export async function startDistributed(
   });
   lifecycle.add('object engine', () => backend.close());
 
+  return { backend, nodes, database, state };
+}
+
+/** The distributed backend behind a gateway. */
+export async function startDistributed(
+  context: ProcessContext,
+): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
+  const { config, lifecycle, logger, clock, identity } = context;
+  const { backend, nodes, database, state } = await openDistributed(context);
   const skew = new SkewWatch({ peers: nodes.peers, clock, logger });
   lifecycle.add('clock watch', async () => skew.close());
   void skew.check();
