@@ -19,7 +19,8 @@ export async function serveAdmin(
   },
 ): Promise<AdminServer> {
   const app = createAdminApp(options);
-  const listener = getRequestListener(app.fetch);
+  // The library would replace the global Response, and with it what the S3 listener knows by identity.
+  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   const { identity } = options;
   const handler: Parameters<typeof createHttp>[1] = (request, response) => void listener(request, response);
   const limits = { requestTimeout: 300_000, headersTimeout: 10_000, keepAliveTimeout: 30_000 };
