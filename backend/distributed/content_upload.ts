@@ -59,6 +59,7 @@ export class ContentUpload {
       const cutter = new StripeCutter({
         data,
         blockSizeBytes: chooseBlockSize(data, this.#options.sizeBytes),
+        sizeBytes: this.#options.sizeBytes,
       });
       let sizeBytes = 0;
       for (;;) {

@@ -78,10 +78,7 @@ export class DistributedDataStore implements DataStore {
     return new DistributedDataStore(options, codecs);
   }
 
-  /**
-   * Chunks of `body` are sent as they are: they must not be changed after they were yielded.
-   * @throws UnavailableError when too few nodes take their shards.
-   */
+  /** @throws UnavailableError when too few nodes take their shards. */
   async write(
     id: ContentId,
     body: AsyncIterable<Uint8Array>,

@@ -57,15 +57,23 @@ describe('StripeCutter', () => {
     );
   });
 
-  it('gathers tiny chunks, and copies no others', () => {
-    const cutter = new StripeCutter({ data: 2, blockSizeBytes: 100_000 });
-    const big = randomBytes(100_000);
-    for (let i = 0; i < 100_000; i += 1) expect([...cutter.push(Buffer.of(i & 255))]).toEqual([]);
-    const [stripe] = [...cutter.push(big)];
-    expect(stripe!.blocks[0]!.length).toBeLessThanOrEqual(2);
-    expect(Buffer.concat(stripe!.blocks[0]!).every((byte, i) => byte === (i & 255))).toBe(true);
-    expect(stripe!.blocks[1]![0]!.buffer).toBe(big.buffer);
+  it('takes single bytes, more than were announced, and buffers that are used again', () => {
+    const cutter = new StripeCutter({ data: 2, blockSizeBytes: 100_000, sizeBytes: 10 });
+    const reused = Buffer.alloc(1);
+    for (let i = 0; i < 199_999; i += 1) {
+      reused[0] = i & 255;
+      expect([...cutter.push(reused)]).toEqual([]);
+    }
+    const [stripe] = [...cutter.push(Buffer.of(199_999 & 255))];
+    expect(stripe!.blocks.map((block) => block.length)).toEqual([1, 1]);
+    expect(Buffer.concat(stripe!.blocks.flat()).every((byte, i) => byte === (i & 255))).toBe(true);
     expect(cutter.finish()).toBeUndefined();
+  });
+
+  it('allocates no more than small content needs', () => {
+    const cutter = new StripeCutter({ data: 3, blockSizeBytes: 262_144, sizeBytes: 5 });
+    expect([...cutter.push(Buffer.from('abcde'))]).toEqual([]);
+    expect(cutter.finish()!.blocks[0]![0]!.buffer.byteLength).toBe(5);
   });
 });
 

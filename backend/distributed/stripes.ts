@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 
 import type { Pieces } from './erasure/codec.ts';
-import { slicePieces } from './erasure/pieces.ts';
 
 /** How content is cut; recorded in its locator and never changed. FORMAT.md gives the layout. */
 export interface Geometry {
@@ -99,75 +98,74 @@ export interface Stripe {
   readonly contentBytes: number;
 }
 
-/** Chunks below this are gathered, so that a body of single bytes does not become a list of single bytes. */
-const tinyChunkBytes = 8 * 1024;
-const gatherBytes = 64 * 1024;
+/** The first allocation for content of unknown size; it grows as the content does. */
+const firstAllocationBytes = 64 * 1024;
 
 /**
- * Cuts content into stripes without copying, except for tiny chunks. Chunks must not be changed by who made them.
+ * Cuts content into stripes. Chunks are copied, once: their source may use them again, and a stripe lives until the
+ * last node has taken it.
  */
 export class StripeCutter {
   readonly #data: number;
   readonly #blockSizeBytes: number;
-  #pending: Uint8Array[] = [];
-  #pendingBytes = 0;
+  /** Content that is still to come, as far as it was announced. */
+  #expectedBytes: number;
+  #buffer = Buffer.alloc(0);
+  #filled = 0;
   #number = 0;
-  #gather = new Uint8Array(0);
-  #gathered = 0;
-  /** Where the last pending piece begins in `#gather`, if it lies there. */
-  #tailStart = -1;
 
-  constructor(options: { readonly data: number; readonly blockSizeBytes: number }) {
+  constructor(options: {
+    readonly data: number;
+    readonly blockSizeBytes: number;
+    /** What the content announces to be; decides only how much is allocated. */
+    readonly sizeBytes?: number | undefined;
+  }) {
     this.#data = options.data;
     this.#blockSizeBytes = options.blockSizeBytes;
+    this.#expectedBytes = options.sizeBytes ?? firstAllocationBytes;
   }
 
   /** The stripes that the chunk completes. */
   *push(chunk: Uint8Array): Generator<Stripe, void, undefined> {
     const full = this.#data * this.#blockSizeBytes;
-    let rest = chunk;
-    while (rest.byteLength > 0) {
-      const count = Math.min(rest.byteLength, full - this.#pendingBytes);
-      this.#keep(rest.subarray(0, count));
-      rest = rest.subarray(count);
-      if (this.#pendingBytes === full) yield this.#take(this.#blockSizeBytes);
+    for (let at = 0; at < chunk.byteLength;) {
+      const count = Math.min(chunk.byteLength - at, full - this.#filled);
+      this.#reserve(this.#filled + count);
+      this.#buffer.set(chunk.subarray(at, at + count), this.#filled);
+      this.#filled += count;
+      at += count;
+      if (this.#filled === full) yield this.#take(this.#blockSizeBytes);
     }
   }
 
   /** The last stripe, if something is left for it. */
   finish(): Stripe | undefined {
-    return this.#pendingBytes === 0 ? undefined : this.#take(Math.ceil(this.#pendingBytes / this.#data));
+    return this.#filled === 0 ? undefined : this.#take(Math.ceil(this.#filled / this.#data));
   }
 
-  #keep(piece: Uint8Array): void {
-    this.#pendingBytes += piece.byteLength;
-    if (piece.byteLength >= tinyChunkBytes) {
-      this.#pending.push(piece);
-      this.#tailStart = -1;
-      return;
-    }
-    if (this.#gather.byteLength - this.#gathered < piece.byteLength) {
-      this.#gather = Buffer.allocUnsafeSlow(gatherBytes);
-      this.#gathered = 0;
-      this.#tailStart = -1;
-    }
-    this.#gather.set(piece, this.#gathered);
-    if (this.#tailStart >= 0) this.#pending.pop();
-    else this.#tailStart = this.#gathered;
-    this.#gathered += piece.byteLength;
-    this.#pending.push(this.#gather.subarray(this.#tailStart, this.#gathered));
+  #reserve(sizeBytes: number): void {
+    if (sizeBytes <= this.#buffer.byteLength) return;
+    const full = this.#data * this.#blockSizeBytes;
+    const wished = Math.max(
+      sizeBytes,
+      this.#filled === 0 ? this.#expectedBytes : 2 * this.#buffer.byteLength,
+    );
+    const grown = Buffer.allocUnsafeSlow(Math.min(wished, full));
+    grown.set(this.#buffer.subarray(0, this.#filled));
+    this.#buffer = grown;
   }
 
   #take(blockBytes: number): Stripe {
-    const pending = this.#pending;
-    const blocks = Array.from({ length: this.#data }, (_, block) =>
-      slicePieces(pending, { from: block * blockBytes, to: (block + 1) * blockBytes }),
-    );
-    const stripe = { number: this.#number, blocks, blockBytes, contentBytes: this.#pendingBytes };
+    const content = this.#buffer.subarray(0, this.#filled);
+    const blocks = Array.from({ length: this.#data }, (_, block) => {
+      const bytes = content.subarray(block * blockBytes, (block + 1) * blockBytes);
+      return bytes.byteLength === 0 ? [] : [bytes];
+    });
+    const stripe = { number: this.#number, blocks, blockBytes, contentBytes: this.#filled };
     this.#number += 1;
-    this.#pending = [];
-    this.#pendingBytes = 0;
-    this.#tailStart = -1;
+    this.#expectedBytes = Math.max(this.#expectedBytes - this.#filled, firstAllocationBytes);
+    this.#buffer = Buffer.alloc(0);
+    this.#filled = 0;
     return stripe;
   }
 }
