@@ -7,7 +7,7 @@ SEED ?= 1
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test check e2e bench sim sim-many build clean
+.PHONY: help run cluster test check e2e bench bench-memory sim sim-many build clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -49,6 +49,9 @@ sim-many: $(WASM) ## 2,000 simulated histories
 
 bench: $(WASM) ## throughput, latency and memory of a cluster, beside this machine's limits
 	node tests/bench/run.ts
+
+bench-memory: $(WASM) ## peak memory of each process while 1 GiB and 5 GiB objects go in and out
+	node tests/bench/memory.ts
 
 build: $(WASM) ## dist/, as the package holds it
 	rm -rf dist

@@ -11,6 +11,7 @@ import { Cluster } from '../cluster/cluster.ts';
 import { ServerProcess } from '../cluster/server_process.ts';
 import { writeTestConfig } from '../cluster/test_config.ts';
 import { drive, type Result, type Target } from './load.ts';
+import { peakMemoryMiB } from './process_memory.ts';
 import { measureLimits, type Limits } from './limits.ts';
 
 const MiB = 1 << 20;
@@ -86,12 +87,6 @@ function describe(name: string, result: Result): string {
   return `  ${name.padEnd(16)} ${perSecond.toFixed(0).padStart(7)}/s ${mibs.toFixed(1).padStart(8)} MiB/s   p50 ${result.p50Ms.toFixed(1)} ms   p99 ${result.p99Ms.toFixed(1)} ms${failed}`;
 }
 
-/** Peak resident memory of a process, MiB. */
-async function peakMemory(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0) / 1024;
-}
-
 async function benchBareServer(cert: string, key: string, ca: Buffer): Promise<Row[]> {
   const child = spawn(process.execPath, ['tests/bench/bare_server.ts', cert, key], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -159,7 +154,7 @@ async function benchProcesses(): Promise<{ rows: Row[]; bare: Row[]; limits: Lim
     const urls = [...cluster.nodes.values()].map((server) => server.url);
     const rows = await benchmark({ urls, ca });
     for (const server of [...cluster.nodes.values(), ...cluster.databases.values()]) {
-      print(`  peak memory of ${server.name}: ${(await peakMemory(server.pid)).toFixed(0)} MiB`);
+      print(`  peak memory of ${server.name}: ${(await peakMemoryMiB(server.pid)).toFixed(0)} MiB`);
     }
     return { rows, bare, limits };
   } finally {
@@ -181,7 +176,7 @@ async function benchOneProcess(): Promise<Row[]> {
       urls: [server.url],
       ca: await readFile(join(config.basePath, 'certs', 'ca.pem')),
     });
-    print(`  peak memory: ${(await peakMemory(server.pid)).toFixed(0)} MiB`);
+    print(`  peak memory: ${(await peakMemoryMiB(server.pid)).toFixed(0)} MiB`);
     return rows;
   } finally {
     await server.kill('SIGTERM');
