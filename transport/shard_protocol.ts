@@ -76,7 +76,7 @@ class HeaderReader {
   key(): ShardKey {
     const start = this.#take(hashBytes);
     // A copy: whoever keeps a key mustn't keep the packet it came in.
-    const objectHash = Uint8Array.prototype.slice.call(this.#bytes, start, start + hashBytes);
+    const objectHash = new Uint8Array(this.#bytes.subarray(start, start + hashBytes));
     return { objectHash, index: this.u8() };
   }
 

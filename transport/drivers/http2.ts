@@ -157,7 +157,8 @@ function connected(session: ClientHttp2Session, options: DriverConnectOptions): 
 
 function connectError(error: unknown): TransportError {
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const certificate = code.startsWith('ERR_TLS') || code.includes('CERT') || code.includes('SELF_SIGNED');
+  // What OpenSSL calls them: CERT_HAS_EXPIRED, UNABLE_TO_VERIFY_LEAF_SIGNATURE, SELF_SIGNED_CERT_IN_CHAIN, ...
+  const certificate = /^ERR_TLS|CERT|VERIFY|SELF_SIGNED/.test(code);
   return new TransportError(certificate ? 'refused' : 'unreachable', `HTTP/2: ${messageOf(error)}`, {
     cause: error,
   });
