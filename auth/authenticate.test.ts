@@ -241,6 +241,7 @@ describe('the Authorization header', () => {
     for (const text of [
       `AWS4-HMAC-SHA256   ${signature} ,  ${credential},${signedHeaders}`,
       `AWS4-HMAC-SHA256 ${credential},${signedHeaders},${signature} `,
+      `AWS4-HMAC-SHA256 ${credential},SignedHeaders=x-amz-date;host;x-amz-content-sha256,${signature}`,
     ]) {
       const { kind } = await authenticate(withHeader(request, 'authorization', text), exampleOptions);
       expect(kind).toBe('signed');
@@ -276,7 +277,7 @@ describe('the Authorization header', () => {
       'AuthorizationHeaderMalformed',
     ],
     [
-      `AWS4-HMAC-SHA256 Credential=A/${scope},SignedHeaders=host;host,Signature=a`,
+      `AWS4-HMAC-SHA256 Credential=A/${scope},SignedHeaders=host;date;host,Signature=a`,
       'AuthorizationHeaderMalformed',
     ],
     [`AWS4-HMAC-SHA256 Credential=A/${scope},SignedHeaders=Host,Signature=a`, 'AuthorizationHeaderMalformed'],
@@ -572,7 +573,7 @@ describe('presigned URLs', () => {
 
   test('of signature version 2 or another algorithm are refused', async () => {
     const v2 = requestOf('GET', '/k?AWSAccessKeyId=A&Signature=b&Expires=1', { host });
-    await expectRefusal(v2, 'InvalidRequest', /AWS4-HMAC-SHA256/);
+    await expectRefusal(v2, 'InvalidRequest', /AWS4-HMAC-SHA256.*s3\.signature_version s3v4/);
     const other = presigned((query) => query.set('X-Amz-Algorithm', 'AWS4-ECDSA-P256-SHA256'));
     await expectRefusal(other, 'InvalidRequest', /AWS4-HMAC-SHA256/);
   });

@@ -1,10 +1,10 @@
 import {
+  algorithmRefused,
   type PresignedClaim,
   type SignatureClaim,
   parseAuthorizationHeader,
   parsePresignedQuery,
   querySignatureVersion,
-  signatureVersion2Refused,
   wrongScope,
 } from './authorization.ts';
 import { canonicalHeader, canonicalPath, canonicalQuery, queryParameters, wireBytes } from './canonical.ts';
@@ -69,7 +69,7 @@ export async function authenticate(
   if (authorization !== undefined) {
     return await authenticateHeader(request, parseAuthorizationHeader(authorization[0] ?? ''), options);
   }
-  if (queryVersion === 2) throw signatureVersion2Refused();
+  if (queryVersion === 2) throw algorithmRefused('query');
   if (queryVersion === 4)
     return await authenticatePresigned(request, parsePresignedQuery(parameters), options);
   const contentSha256 = single(request.headers, 'x-amz-content-sha256');

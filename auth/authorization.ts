@@ -43,11 +43,18 @@ export function wrongScope(form: SignatureClaim['form'], message: string, region
   return new AuthError(code, text, region === undefined ? {} : { Region: region });
 }
 
-/** Refuses the older signature version by name: many clients can be told to use the newer one. */
-export function signatureVersion2Refused(): AuthError {
+/**
+ * Refuses the older signature version, or another algorithm, by name. aws-cli 1 and boto3 still presign with the
+ * older one in the regions that once had it, unless they are told otherwise, so the hint says how.
+ */
+export function algorithmRefused(form: SignatureClaim['form']): AuthError {
+  const hint =
+    form === 'query'
+      ? ' For presigned URLs of aws-cli: aws configure set default.s3.signature_version s3v4'
+      : '';
   return new AuthError(
     'InvalidRequest',
-    `The authorization mechanism you have provided is not supported. Please use ${algorithm}.`,
+    `The authorization mechanism you have provided is not supported. Please use ${algorithm}.${hint}`,
   );
 }
 
@@ -99,7 +106,7 @@ export function parseAuthorizationHeader(value: string): SignatureClaim & { read
   const rest = schemeEnd < 0 ? '' : text.slice(schemeEnd).trim();
   if (scheme !== algorithm) {
     const isVersion2 = scheme === 'AWS' && rest.includes(':');
-    if (isVersion2 || scheme.startsWith('AWS4-')) throw signatureVersion2Refused();
+    if (isVersion2 || scheme.startsWith('AWS4-')) throw algorithmRefused('header');
     throw new AuthError('InvalidArgument', 'Unsupported Authorization Type', {
       ArgumentName: 'Authorization',
     });
@@ -179,7 +186,7 @@ export function parsePresignedQuery(parameters: readonly QueryParameter[]): Pres
   const [given, credential, date, expires, signedHeaders, signature] = queryFields.map((name) =>
     fields.get(name),
   );
-  if (given !== undefined && given !== algorithm) throw signatureVersion2Refused();
+  if (given !== undefined && given !== algorithm) throw algorithmRefused('query');
   if (
     given === undefined ||
     credential === undefined ||

@@ -15,6 +15,7 @@ const maxSizeDigits = 13;
 const carriageReturn = 0x0d;
 const lineFeed = 0x0a;
 
+/** No control characters: trimming must not take away what the signature ought to cover. */
 const trailerLine = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e]*)$/;
 const signatureExtension = /^chunk-signature=([0-9a-f]{64})$/;
 
@@ -30,15 +31,6 @@ function incomplete(message: string): AuthError {
 
 function malformedTrailer(message: string): AuthError {
   return new AuthError('MalformedTrailerError', `The trailer is malformed: ${message}`);
-}
-
-/** Not `trim`, which also takes away control characters and thereby hides them from the signature. */
-function trimBlanks(text: string): string {
-  let start = 0;
-  let end = text.length;
-  while (start < end && (text[start] === ' ' || text[start] === '\t')) start += 1;
-  while (end > start && (text[end - 1] === ' ' || text[end - 1] === '\t')) end -= 1;
-  return text.slice(start, end);
 }
 
 function trailerMissing(): AuthError {
@@ -241,7 +233,7 @@ export class ChunkDecoder {
     const match = trailerLine.exec(line);
     if (match === null) throw malformedTrailer('expecting name:value in printable ASCII.');
     const name = (match[1] ?? '').toLowerCase();
-    const value = trimBlanks(match[2] ?? '');
+    const value = (match[2] ?? '').trim();
     if (this.#needsTrailerSignature && name === 'x-amz-trailer-signature') {
       if (this.#missingTrailers.size > 0) throw malformedTrailer('an announced trailer is missing.');
       this.#checkLink(

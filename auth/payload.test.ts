@@ -75,6 +75,16 @@ const signedExample = exampleBody(
   '\r\n',
 );
 const trailerSignature = 'd81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435';
+const emptyTrailerSignature = signHex(
+  signing.signingKey,
+  [
+    'AWS4-HMAC-SHA256-TRAILER',
+    signing.timestamp,
+    signing.scope,
+    '2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992',
+    sha256Hex(''),
+  ].join('\n'),
+);
 const trailerExample = exampleBody(
   [
     'b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2',
@@ -113,11 +123,13 @@ describe('whole payloads', () => {
   });
 
   test('that are too long are refused before they end', async () => {
-    async function* endless() {
-      for (;;) yield Buffer.alloc(1024);
+    let given = 0;
+    async function* long() {
+      for (; given < 1000; given += 1) yield Buffer.alloc(1024);
     }
-    const { stream } = decodePayload(endless(), { kind: 'unsigned' }, { sizeBytes: 10_000 });
+    const { stream } = decodePayload(long(), { kind: 'unsigned' }, { sizeBytes: 10_000 });
     await expect(collect(stream)).rejects.toMatchObject({ code: 'IncompleteBody' });
+    expect(given).toBe(9);
   });
 
   test.each<PayloadCheck>([{ kind: 'unsigned' }, { kind: 'sha256', hex: '' }, unsignedTrailer])(
@@ -126,7 +138,7 @@ describe('whole payloads', () => {
       let closed = false;
       async function* source() {
         try {
-          for (;;) yield Buffer.from('1\r\na\r\n');
+          for (let given = 0; given < 1000; given += 1) yield Buffer.from('1\r\na\r\n');
         } finally {
           closed = true;
         }
@@ -214,6 +226,11 @@ describe('the examples of the S3 API reference', () => {
     await expectRefusal(bare, signed, { code: 'SignatureDoesNotMatch' });
     const noTrailerSignature = trailerExample.replace(/x-amz-trailer-signature:.*\r\n/, '');
     await expectRefusal(`${noTrailerSignature}\r\n`, signedTrailer, { code: 'MalformedTrailerError' });
+    const first = trailerExample.replace(
+      /(x-amz-checksum.*\r\n)(x-amz-trailer-signature:).*\r\n/,
+      (_, trailer: string, name: string) => `${name}${emptyTrailerSignature}\r\n${trailer}`,
+    );
+    await expectRefusal(first, signedTrailer, { code: 'MalformedTrailerError' });
     const other = trailerExample.replace('sOO8', 'sOO9');
     await expectRefusal(other, signedTrailer, { code: 'SignatureDoesNotMatch' });
   });
