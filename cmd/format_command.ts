@@ -1,8 +1,8 @@
-import { ShardStore } from '../wal/shard_store.ts';
 import { loadClusterSecret } from './certificates/cluster_secret.ts';
 import { loadConfig } from './config/load.ts';
 import { UsageError } from './errors.ts';
 import type { Flags } from './flags.ts';
+import { openStampedStore } from './shard_nodes.ts';
 
 /** `s3d format -node N`: marks an empty directory as node N's, so that no other node ever uses it. */
 export async function formatNode(flags: Flags): Promise<string> {
@@ -11,7 +11,7 @@ export async function formatNode(flags: Flags): Promise<string> {
   if (node === undefined)
     throw new UsageError(`-node: give the id of one of the [[nodes]] of ${config.file}`);
   const { clusterId } = await loadClusterSecret(config.cluster.secret_file);
-  const store = await ShardStore.open({ directory: node.path, stamp: { clusterId, nodeId: node.id } });
+  const store = await openStampedStore(node.path, { clusterId, nodeId: node.id });
   await store.close();
   return `${node.path} belongs to node ${node.id} of cluster ${clusterId}`;
 }

@@ -3,9 +3,12 @@ import { dialPeer, type DialedPeer } from '../transport/peer.ts';
 import { listenTransport } from '../transport/server.ts';
 import { ShardClient } from '../transport/shard_client.ts';
 import { shardHandlers } from '../transport/shard_server.ts';
+import { LogLockedError } from '../wal/errors.ts';
+import { StampMismatchError, StampMissingError, type Stamp } from '../wal/shard_errors.ts';
 import { ShardStore } from '../wal/shard_store.ts';
 import { clockHandlers } from './clock_skew.ts';
 import type { ProcessContext } from './context.ts';
+import { UsageError } from './errors.ts';
 import { transportDriver } from './transport_driver.ts';
 import type { NodeConfig } from './roles.ts';
 
@@ -44,11 +47,24 @@ export async function startShardNodes(context: ProcessContext): Promise<ShardNod
   return { members, peers };
 }
 
+/** @throws UsageError for a directory of another node or cluster, or one that another process has open. */
+export async function openStampedStore(directory: string, stamp: Stamp): Promise<ShardStore> {
+  try {
+    return await ShardStore.open({ directory, stamp });
+  } catch (error) {
+    const refused =
+      error instanceof StampMismatchError ||
+      error instanceof StampMissingError ||
+      error instanceof LogLockedError;
+    throw refused ? new UsageError(error.message) : error;
+  }
+}
+
 /** Opens a node's directory, marking it as this node's where it is empty. */
 export async function openStore(context: ProcessContext, node: NodeConfig): Promise<ShardStore> {
   const { identity, lifecycle, logger, fatal } = context;
   const stamp = { clusterId: identity.clusterId, nodeId: node.id };
-  const store = await ShardStore.open({ directory: node.path, stamp });
+  const store = await openStampedStore(node.path, stamp);
   lifecycle.add(`shard store of node ${node.id}`, () => store.close());
   const { log } = store.recovery;
   logger.info(
