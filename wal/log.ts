@@ -199,6 +199,14 @@ export class Log implements AppendLog {
     return scanSegments({ files: this.#files, identity: this.#identity }, { from, end: this.#end });
   }
 
+  /** As `scan`, of one segment. */
+  scanSegment(id: number): AsyncGenerator<ScanItem> {
+    return scanSegments(
+      { files: this.#files, identity: this.#identity },
+      { from: { segment: id, offset: 0 }, end: this.#end, only: id },
+    );
+  }
+
   /** Keeps a segment's file until the returned function is called. @throws SegmentNotFoundError */
   hold(segment: number): () => void {
     return this.#files.hold(segment);

@@ -60,16 +60,17 @@ export async function readRecord(source: Source, position: Position): Promise<St
 /** Every record and all damage between `from` and `end`; the segments concerned are held until it is over. */
 export async function* scanSegments(
   source: Source,
-  range: { readonly from: LogPoint | undefined; readonly end: LogPoint },
+  range: { readonly from: LogPoint | undefined; readonly end: LogPoint; readonly only?: number },
 ): AsyncGenerator<ScanItem> {
   const { from, end } = range;
   const segments = source.files
     .list()
-    .filter(({ id }) => id <= end.segment && (from === undefined || id >= from.segment));
+    .filter(({ id }) => id <= end.segment && (from === undefined || id >= from.segment))
+    .filter(({ id }) => range.only === undefined || id === range.only);
   const releases = segments.map(({ id }) => source.files.hold(id));
   try {
     for (const [place, segment] of segments.entries()) {
-      const begin = segment.id === from?.segment ? Math.max(from.offset, SEGMENT_HEADER_BYTES) : 0;
+      const begin = segment.id === from?.segment ? from.offset : 0;
       const to = segment.id === end.segment ? end.offset : segment.sizeBytes;
       yield* scanOne(source, { segment, from: begin, to, whole: segment.id !== end.segment });
       releases[place]?.();
@@ -84,8 +85,8 @@ async function* scanOne(
   range: { readonly segment: Segment; readonly from: number; readonly to: number; readonly whole: boolean },
 ): AsyncGenerator<ScanItem> {
   const { id } = range.segment;
-  let from = range.from;
-  if (from === 0) {
+  let { from } = range;
+  if (from < SEGMENT_HEADER_BYTES) {
     from = SEGMENT_HEADER_BYTES;
     const reason = await source.files.useHeld(id, (file) => headerDamage(file, { source, id }));
     if (reason !== undefined) yield { kind: 'damage', segment: id, from: 0, to: from, reason };
@@ -117,7 +118,7 @@ async function* scanOne(
       }
     }
   }
-  if (range.whole && !sealed && (from < range.to || range.from === 0)) {
+  if (range.whole && !sealed && (from < range.to || range.from < SEGMENT_HEADER_BYTES)) {
     const reason = 'the seal is missing: the segment has lost its end';
     yield { kind: 'damage', segment: id, from: range.to, to: range.to, reason };
   }

@@ -28,10 +28,7 @@ function open(disk: SimulatedDisk, values: Values): Promise<ShardStore> {
     directory: '/node',
     stamp: { clusterId: 'c', nodeId: 1 },
     fileSystem: disk,
-    openIndex: async () =>
-      new MemoryIndex(values, () => {
-        if (disk.crashed) throw new DiskCrashedError('the machine has stopped');
-      }),
+    openIndex: async () => new MemoryIndex(values, (apply) => disk.change('/node/index', apply)),
     flushIntervalMs: 0,
     log: { segmentSizeBytes: 8192, reserveBytes: 0 },
   });
@@ -63,10 +60,18 @@ async function workload(
         model.set(name, [text]);
       }
     });
+    // Beside the puts and deletes, and by itself.
+    if (random.chance(0.3)) together.push(compact(store, random));
     for (const outcome of await Promise.allSettled(together))
       if (outcome.status === 'rejected') throw outcome.reason;
     if (random.chance(0.3)) await store.checkpoint();
+    if (random.chance(0.2)) await compact(store, random);
   }
+}
+
+async function compact(store: ShardStore, random: Random): Promise<void> {
+  for (const { kept } of await store.compact({ minDeadFraction: random.next() * 0.6 }))
+    expect(kept).toBe(false);
 }
 
 /** One life of the process: opens, works, and ends when the disk does or the work is done. */
@@ -107,13 +112,28 @@ async function check(disk: SimulatedDisk, run: { model: Model; values: Values })
     run.model.set(name, [found.get(name)]);
   }
   await store.close();
+  await compareWithRebuilt(disk, { values: run.values, found });
+
+  // Once more with every dead byte gone.
+  const packed = await open(disk, run.values);
+  await packed.log.roll();
+  await packed.compact({ minDeadFraction: 0 });
+  expect(await contents(packed)).toEqual(found);
+  expect(await packed.usage()).toMatchObject({ shards: usage.shards, liveBytes: usage.liveBytes });
+  await packed.close();
+  await compareWithRebuilt(disk, { values: run.values, found });
+}
+
+async function compareWithRebuilt(
+  disk: SimulatedDisk,
+  expected: { values: Values; found: Map<number, string> },
+): Promise<void> {
   const rebuilt: Values = new Map();
-  const again = await open(disk, rebuilt);
-  expect(again.recovery.replay.rebuilt).toBe(true);
-  expect(await contents(again)).toEqual(found);
-  expect(await again.usage()).toMatchObject({ shards: usage.shards, liveBytes: usage.liveBytes });
-  await again.close();
-  expect(comparable(rebuilt)).toEqual(comparable(run.values));
+  const store = await open(disk, rebuilt);
+  expect(store.recovery.replay.rebuilt).toBe(true);
+  expect(await contents(store)).toEqual(expected.found);
+  await store.close();
+  expect(comparable(rebuilt)).toEqual(comparable(expected.values));
 }
 
 /** The index without what tells how often it was written. */

@@ -26,6 +26,9 @@ export interface IndexTotals {
 const ENTRY_PREFIX = 0x65; // e
 const SEGMENT_PREFIX = 0x73; // s
 const BATCH_PREFIX = 0x62; // b
+const DROP_PREFIX = 0x64; // d
+/** Segments are numbered from 1. */
+const NO_SEGMENT = 0;
 const META_KEY = Buffer.from('m');
 
 /**
@@ -51,6 +54,8 @@ export class ShardIndex {
   /** Bytes of live records per segment. */
   readonly #segments = new Map<number, number>();
   readonly #dirtySegments = new Set<number>();
+  /** Segments that are, or were, about to be unlinked; true while that is so. */
+  readonly #drops = new Map<number, boolean>();
   #shards = 0;
   #liveBytes = 0;
   #nextId = 1;
@@ -151,11 +156,43 @@ export class ShardIndex {
     else this.#set(shardKey, { ...current, ghosts });
   }
 
-  /** The segment's file is gone. */
-  forgetSegment(segment: number): void {
-    this.#segments.delete(segment);
-    this.#dirtySegments.add(segment);
+  /** The segment is about to be unlinked: from the next flush on, an open that doesn't find it forgets its ghosts. */
+  noteDrop(segment: number): void {
+    this.#drops.set(segment, true);
     this.#changed = true;
+  }
+
+  /** The segment is gone and `forgetGhost` was called for every close in it. */
+  forgetDrop(segment: number): void {
+    this.#drops.set(segment, false);
+    this.#changed = true;
+  }
+
+  /** The log is replayed from its beginning; should that be interrupted, the next `settle` looks at everything. */
+  noteRebuild(): void {
+    this.noteDrop(NO_SEGMENT);
+  }
+
+  /** After replay: forgets ghosts in segments that are gone, and deletions that cover nothing. */
+  async settle(options: {
+    readonly segments: ReadonlySet<number>;
+    /** Tombstones that were replayed; undefined when the whole index was made again. */
+    readonly tombstones: Iterable<Uint8Array> | undefined;
+  }): Promise<void> {
+    for (const shardKey of options.tombstones ?? []) this.#forgetIdle(shardKey);
+    const gone = [...this.#drops.keys()].filter((segment) => !options.segments.has(segment));
+    if (gone.length > 0 || options.tombstones === undefined) {
+      for await (const [shardKey] of this.entries()) {
+        for (const segment of gone) this.forgetGhost(shardKey, segment);
+        this.#forgetIdle(shardKey);
+      }
+    }
+    for (const segment of this.#drops.keys()) this.forgetDrop(segment);
+  }
+
+  #forgetIdle(shardKey: Uint8Array): void {
+    const entry = this.get(shardKey);
+    if (entry?.kind === 'deleted' && entry.ghosts.length === 0) this.#set(shardKey, undefined);
   }
 
   /** Entries after `startAfter` in order of key; what is in memory only is there too. */
@@ -225,6 +262,10 @@ export class ShardIndex {
       put(segmentKey(segment), bytes === undefined ? undefined : numbers(bytes));
     }
     this.#dirtySegments.clear();
+    for (const [segment, pending] of this.#drops) {
+      put(dropKey(segment), pending ? Buffer.alloc(0) : undefined);
+      if (!pending) this.#drops.delete(segment);
+    }
     put(
       META_KEY,
       numbers(position.segment, position.offset, this.#nextId, this.#shards, this.#liveBytes, this.#batch),
@@ -265,6 +306,9 @@ export class ShardIndex {
       const bytes = unsealValue(key, value);
       if (bytes?.length !== 8) return false;
       this.#segments.set(Buffer.from(key).readUInt32BE(1), readUInt64(bytes, 0));
+    }
+    for await (const [key] of this.#storage.entries(prefixRange(DROP_PREFIX))) {
+      this.#drops.set(Buffer.from(key).readUInt32BE(1), true);
     }
     return true;
   }
@@ -345,6 +389,12 @@ function entryKey(shardKey: Uint8Array): Buffer {
 function segmentKey(segment: number): Buffer {
   const key = Buffer.from([SEGMENT_PREFIX, 0, 0, 0, 0]);
   key.writeUInt32BE(segment, 1);
+  return key;
+}
+
+function dropKey(segment: number): Buffer {
+  const key = segmentKey(segment);
+  key[0] = DROP_PREFIX;
   return key;
 }
 

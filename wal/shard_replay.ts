@@ -39,10 +39,7 @@ export async function openIndex(
 }
 
 /** Applies one item of the log to the index; what isn't about a whole shard changes nothing. */
-export function replayItem(
-  index: ShardIndex,
-  item: ScanItem & { readonly kind: 'record' },
-): string | undefined {
+function replayItem(index: ShardIndex, item: ScanItem & { readonly kind: 'record' }): string | undefined {
   const { record, position } = item;
   const shardKey = record.key.subarray(0, SHARD_KEY_BYTES);
   if (record.type === RECORD_CLOSE) {
@@ -62,12 +59,17 @@ async function replayInto(
   replay: { readonly log: AppendLog; readonly rebuilt: boolean },
 ): Promise<ReplayReport> {
   const damage: DamagedRange[] = [];
+  const tombstones = new Map<string, Uint8Array>();
   let records = 0;
+  if (replay.rebuilt) index.noteRebuild();
   for await (const item of replay.log.scan(index.position)) {
     if (item.kind === 'record') {
       records += 1;
       const { position } = item;
       const reason = replayItem(index, item);
+      if (item.record.type === RECORD_TOMBSTONE && !replay.rebuilt) {
+        tombstones.set(Buffer.from(item.record.key).toString('latin1'), item.record.key.slice());
+      }
       if (reason !== undefined && damage.length < MAX_FINDINGS) {
         const { segment, offset, lengthBytes } = position;
         damage.push({ segment, from: offset, to: offset + lengthBytes, reason });
@@ -83,6 +85,10 @@ async function replayInto(
     const { segment, from, to, reason } = item;
     if (damage.length < MAX_FINDINGS) damage.push({ segment, from, to, reason });
   }
+  await index.settle({
+    segments: new Set(replay.log.segments.map(({ id }) => id)),
+    tombstones: replay.rebuilt ? undefined : tombstones.values(),
+  });
   const { end } = replay.log;
   await index.flush(() => end);
   return { rebuilt: replay.rebuilt, records, damage };

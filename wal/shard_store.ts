@@ -1,5 +1,6 @@
 import * as path from 'node:path';
 import type { LogPoint } from './append_log.ts';
+import { candidates, compactSegment, type CompactedSegment, type CompactionSource } from './compaction.ts';
 import { RecordDamagedError, SegmentNotFoundError } from './errors.ts';
 import type { FileSystem } from './file_system.ts';
 import { MAX_PAYLOAD_BYTES } from './format.ts';
@@ -7,6 +8,7 @@ import type { IndexStorage } from './index_storage.ts';
 import { LevelIndex } from './level_index.ts';
 import { Log, type LogOptions } from './log.ts';
 import { NodeFileSystem } from './node_file_system.ts';
+import { Pace, type PaceOptions } from './pace.ts';
 import type { DamagedRange, RecoveryReport } from './recovery.ts';
 import {
   ShardDamagedError,
@@ -74,6 +76,12 @@ export interface StoreRecovery {
   readonly replay: ReplayReport;
 }
 
+export interface CompactOptions extends PaceOptions {
+  /** Segments with less dead bytes than this part of them are left alone. Default 0.5. */
+  readonly minDeadFraction?: number;
+  readonly maxSegments?: number;
+}
+
 const MAX_BLOCKS = 1 << 20;
 /** Damage beyond this many shards is still never served, just not remembered before it is read again. */
 const MAX_DAMAGED = 100_000;
@@ -96,6 +104,7 @@ export class ShardStore implements ShardStorage {
   /** First segment that a put in progress may have blocks in. */
   readonly #puts = new Map<number, number>();
   readonly #damaged = new Map<string, string>();
+  #compacting = false;
   #closing: Promise<void> | undefined;
 
   private constructor(
@@ -291,6 +300,21 @@ export class ShardStore implements ShardStorage {
     });
   }
 
+  /**
+   * Frees the dead bytes of sealed segments, the deadest first, one at a time; see compaction.ts. Puts, gets and deletes
+   * go on meanwhile. @throws the reason of an aborted `signal`: what was begun is done again next time
+   */
+  async compact(options: CompactOptions = {}): Promise<readonly CompactedSegment[]> {
+    this.#checkOpen();
+    if (this.#compacting) throw new ShardInvalidError('a compaction is running already');
+    this.#compacting = true;
+    try {
+      return await this.#compact(options);
+    } finally {
+      this.#compacting = false;
+    }
+  }
+
   async close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -309,6 +333,30 @@ export class ShardStore implements ShardStorage {
     } finally {
       await this.#index.close();
     }
+  }
+
+  async #compact(options: CompactOptions): Promise<CompactedSegment[]> {
+    const source: CompactionSource = {
+      log: this.#log,
+      index: this.#index,
+      applied: (action) => this.#applied(action),
+      firstUnsettledSegment: () =>
+        Math.min(
+          this.#log.end.segment,
+          ...this.#puts.values(),
+          ...[...this.#unapplied].map(({ segment }) => segment),
+        ),
+      checkpoint: () => this.checkpoint(),
+    };
+    const pace = new Pace(options);
+    const done: CompactedSegment[] = [];
+    for (const { segment } of candidates(source, options.minDeadFraction ?? 0.5)) {
+      if (done.length >= (options.maxSegments ?? Infinity)) break;
+      this.#checkOpen();
+      done.push(await compactSegment(source, { segment, pace }));
+    }
+    if (done.length > 0) await this.checkpoint();
+    return done;
   }
 
   /** Marks the span in which the log may hold something that the index doesn't know yet. */

@@ -3,12 +3,12 @@ import type { IndexOperation, IndexStorage } from '../index_storage.ts';
 /** An `IndexStorage` whose contents outlive its closing, as a disk's would. Give the same map to the next one. */
 export class MemoryIndex implements IndexStorage {
   readonly #values: Map<string, Uint8Array>;
-  /** Called before each write; throws to refuse it. */
-  readonly #onWrite: () => void;
+  /** Carries a change out, or refuses it, or both. */
+  readonly #change: (apply: () => void) => Promise<void>;
 
-  constructor(values = new Map<string, Uint8Array>(), onWrite: () => void = () => undefined) {
+  constructor(values: Map<string, Uint8Array>, change: (apply: () => void) => Promise<void>) {
     this.#values = values;
-    this.#onWrite = onWrite;
+    this.#change = change;
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
@@ -16,13 +16,13 @@ export class MemoryIndex implements IndexStorage {
   }
 
   async write(operations: readonly IndexOperation[]): Promise<void> {
-    await Promise.resolve();
-    this.#onWrite();
-    for (const { key, value } of operations) {
-      const name = Buffer.from(key).toString('latin1');
-      if (value === undefined) this.#values.delete(name);
-      else this.#values.set(name, Buffer.from(value));
-    }
+    await this.#change(() => {
+      for (const { key, value } of operations) {
+        const name = Buffer.from(key).toString('latin1');
+        if (value === undefined) this.#values.delete(name);
+        else this.#values.set(name, Buffer.from(value));
+      }
+    });
   }
 
   async *entries(range: {
@@ -37,8 +37,7 @@ export class MemoryIndex implements IndexStorage {
   }
 
   async clear(): Promise<void> {
-    this.#onWrite();
-    this.#values.clear();
+    await this.#change(() => this.#values.clear());
   }
 
   async close(): Promise<void> {

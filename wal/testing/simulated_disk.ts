@@ -83,6 +83,11 @@ export class SimulatedDisk implements FileSystem {
     return next;
   }
 
+  /** A durable change of something beside the files that the machine may stop at as well, like a database's. */
+  async change(name: string, apply: () => void): Promise<void> {
+    await this.#operate('write', name, apply);
+  }
+
   flipBit(name: string, at: { readonly offset: number; readonly bit?: number }): void {
     const inode = this.#inode(name);
     for (const bytes of [inode.current, inode.durable]) {

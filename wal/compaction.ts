@@ -1,0 +1,251 @@
+import type { Position, ScanItem } from './append_log.ts';
+import type { Log } from './log.ts';
+import type { Pace } from './pace.ts';
+import {
+  decodeBlockNumber,
+  decodePutId,
+  encodeClose,
+  encodePutKey,
+  encodeTombstone,
+  RECORD_BLOCK,
+  RECORD_CLOSE,
+  RECORD_TOMBSTONE,
+  SHARD_KEY_BYTES,
+  type BlockPlace,
+  type LiveEntry,
+} from './shard_format.ts';
+import type { ShardIndex } from './shard_index.ts';
+
+/** What compaction needs of a store. */
+export interface CompactionSource {
+  readonly log: Log;
+  readonly index: ShardIndex;
+  /** Runs an append together with its effect on the index. */
+  readonly applied: (action: () => Promise<void>) => Promise<void>;
+  /** Segments from this one on may hold what the index doesn't know yet. */
+  readonly firstUnsettledSegment: () => number;
+  readonly checkpoint: () => Promise<void>;
+}
+
+/** Why a segment is worth copying, and what it costs. */
+export interface Candidate {
+  readonly segment: number;
+  readonly sizeBytes: number;
+  readonly liveBytes: number;
+  readonly deadFraction: number;
+}
+
+export interface CompactedSegment {
+  readonly segment: number;
+  readonly movedBytes: number;
+  readonly freedBytes: number;
+  /** The segment is still there: a live record in it is damaged and waits for repair. */
+  readonly kept: boolean;
+}
+
+/** Copies on their way to the disk at a time. */
+const MAX_UNDERWAY_BYTES = 8 * 1024 * 1024;
+
+/** Sealed segments of which at least `minDeadFraction` is dead, the deadest first. */
+export function candidates(source: CompactionSource, minDeadFraction: number): readonly Candidate[] {
+  const { log, index } = source;
+  const first = source.firstUnsettledSegment();
+  return log.segments
+    .filter(({ id, sealed }) => sealed && id < first)
+    .map(({ id, sizeBytes }) => {
+      const liveBytes = index.liveBytesOf(id);
+      return { segment: id, sizeBytes, liveBytes, deadFraction: 1 - liveBytes / sizeBytes };
+    })
+    .filter(({ deadFraction }) => deadFraction >= minDeadFraction)
+    .sort((a, b) => b.deadFraction - a.deadFraction);
+}
+
+interface MovedShard {
+  readonly shardKey: Buffer;
+  readonly entry: LiveEntry;
+  readonly places: Map<number, BlockPlace>;
+}
+
+/**
+ * Copies what is live in a segment to the end of the log and unlinks it. At any step a crash leaves either the old
+ * record or both, and of two closes of one put the one with the higher revision counts:
+ *
+ * 1. Blocks are copied. Nothing names the copies yet.
+ * 2. For each shard concerned, a close with the next revision names the new places. Tombstones that still cover
+ *    something elsewhere are copied. The index follows, unless the shard was deleted or replaced meanwhile.
+ * 3. The index is written, with a note that the segment is about to go.
+ * 4. The segment is unlinked, and the directory synced.
+ * 5. Only now do tombstones lose their reason that covered closes in this segment.
+ */
+export async function compactSegment(
+  source: CompactionSource,
+  job: { readonly segment: number; readonly pace: Pace },
+): Promise<CompactedSegment> {
+  const { log, index } = source;
+  const { segment, pace } = job;
+  const moved = new Map<string, MovedShard>();
+  const closes = new Set<string>();
+  const idle: { readonly shardKey: Buffer; readonly position: Position }[] = [];
+  const copies = new Copies(log);
+  let movedBytes = 0;
+  let sizeBytes = 0;
+  let damaged = false;
+
+  for await (const item of log.scanSegment(segment)) {
+    if (item.kind === 'damage') {
+      damaged = true;
+      continue;
+    }
+    const { position, record } = item;
+    sizeBytes += position.lengthBytes;
+    const shardKey = Buffer.from(record.key.subarray(0, SHARD_KEY_BYTES));
+    const name = shardKey.toString('latin1');
+    if (record.type === RECORD_CLOSE) closes.add(name);
+    const found = judge(index, { shardKey, item });
+    if (found === 'idle') {
+      idle.push({ shardKey, position });
+    } else if (found === 'tombstone') {
+      await copyTombstone(source, { shardKey, position });
+      movedBytes += position.lengthBytes;
+    } else if (found !== undefined) {
+      const shard = moved.get(name) ?? {
+        shardKey,
+        entry: found.entry,
+        places: new Map<number, BlockPlace>(),
+      };
+      moved.set(name, shard);
+      if (found.block !== undefined) {
+        const { block } = found;
+        movedBytes += position.lengthBytes;
+        await copies.add(record, (place) => shard.places.set(block, place));
+      }
+    }
+    await pace.spend(position.lengthBytes);
+  }
+  await copies.done();
+  for (const shard of moved.values()) await repoint(source, shard);
+
+  let idleBytes = 0;
+  for (const tombstone of idle) {
+    const { shardKey, position } = tombstone;
+    const entry = index.get(shardKey);
+    if (entry?.kind !== 'deleted' || !isAt(entry.position, position)) continue;
+    // The copy of a close that lost against the deletion may have given it something to cover.
+    if (entry.ghosts.some((ghost) => ghost !== segment)) await copyTombstone(source, tombstone);
+    else idleBytes += position.lengthBytes;
+  }
+
+  // What a damaged live record belongs to still points here, and waits for repair.
+  if (index.liveBytesOf(segment) > idleBytes) return { segment, movedBytes, freedBytes: 0, kept: true };
+  index.noteDrop(segment);
+  await source.checkpoint();
+  await log.dropSegment(segment);
+  for (const name of closes) index.forgetGhost(Buffer.from(name, 'latin1'), segment);
+  // A close that couldn't be read may have been anyone's.
+  if (damaged) for await (const [shardKey] of index.entries()) index.forgetGhost(shardKey, segment);
+  index.forgetDrop(segment);
+  return { segment, movedBytes, freedBytes: sizeBytes - movedBytes, kept: false };
+}
+
+/**
+ * Whether the index points at this very record. A block comes with its number; a tombstone that covers only what goes
+ * with the segment is idle.
+ */
+function judge(
+  index: ShardIndex,
+  found: { readonly shardKey: Buffer; readonly item: ScanItem & { readonly kind: 'record' } },
+): 'tombstone' | 'idle' | { readonly entry: LiveEntry; readonly block: number | undefined } | undefined {
+  const { position, record } = found.item;
+  const entry = index.get(found.shardKey);
+  if (entry === undefined) return undefined;
+  if (record.type === RECORD_TOMBSTONE) {
+    const covers = entry.ghosts.some((ghost) => ghost !== position.segment);
+    if (entry.kind !== 'deleted' || !isAt(entry.position, position)) return undefined;
+    return covers ? 'tombstone' : 'idle';
+  }
+  if (entry.kind !== 'live') return undefined;
+  if (record.type === RECORD_CLOSE) {
+    return isAt(entry.position, position) ? { entry, block: undefined } : undefined;
+  }
+  if (record.type !== RECORD_BLOCK || decodePutId(record.key) !== entry.putId) return undefined;
+  const block = decodeBlockNumber(record.key);
+  const place = entry.blocks[block];
+  return place !== undefined && isAt(place, position) ? { entry, block } : undefined;
+}
+
+async function copyTombstone(
+  source: CompactionSource,
+  tombstone: { readonly shardKey: Buffer; readonly position: Position },
+): Promise<void> {
+  const { log, index } = source;
+  const { shardKey } = tombstone;
+  const entry = index.get(shardKey);
+  if (entry?.kind !== 'deleted' || !isAt(entry.position, tombstone.position)) return;
+  const { order } = entry;
+  await source.applied(async () => {
+    const record = { type: RECORD_TOMBSTONE, key: shardKey, payload: encodeTombstone(order) };
+    const [position] = await log.append([record], { essential: true });
+    if (position === undefined) throw new TypeError('an append without a position');
+    index.apply(shardKey, { kind: 'tombstone', order, position });
+  });
+}
+
+async function repoint(source: CompactionSource, shard: MovedShard): Promise<void> {
+  const { log, index } = source;
+  const { shardKey, entry, places } = shard;
+  const current = index.get(shardKey);
+  if (current?.kind !== 'live' || current.order !== entry.order || current.revision !== entry.revision)
+    return;
+  const blocks = entry.blocks.map((place, number) => places.get(number) ?? place);
+  const { putId, order, epoch, sizeBytes, blockSizeBytes, checksum } = entry;
+  const revision = entry.revision + 1;
+  const close = { putId, order, revision, epoch, sizeBytes, blockSizeBytes, checksum, blocks };
+  await source.applied(async () => {
+    const key = encodePutKey(shardKey, putId);
+    const record = { type: RECORD_CLOSE, key, payload: encodeClose(close, false) };
+    const [position] = await log.append([record], { essential: true });
+    if (position === undefined) throw new TypeError('an append without a position');
+    index.apply(shardKey, { kind: 'close', close, position });
+  });
+}
+
+/** Appends that are on their way, bounded. */
+class Copies {
+  readonly #log: Log;
+  #underway: { readonly bytes: number; readonly done: Promise<void> }[] = [];
+  #bytes = 0;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  async add(
+    record: { readonly type: number; readonly key: Uint8Array; readonly payload: Uint8Array },
+    onPlaced: (place: BlockPlace) => void,
+  ): Promise<void> {
+    await this.#log.ready();
+    const done = this.#log.append([record], { essential: true }).then(([position]) => {
+      if (position !== undefined) onPlaced({ segment: position.segment, offset: position.offset });
+    });
+    // It is awaited below; until then a rejection has a listener.
+    done.catch(() => undefined);
+    this.#underway.push({ bytes: record.payload.length, done });
+    this.#bytes += record.payload.length;
+    while (this.#bytes > MAX_UNDERWAY_BYTES) await this.#oldest();
+  }
+
+  async done(): Promise<void> {
+    while (this.#underway.length > 0) await this.#oldest();
+  }
+
+  async #oldest(): Promise<void> {
+    const oldest = this.#underway.shift();
+    if (oldest === undefined) return;
+    this.#bytes -= oldest.bytes;
+    await oldest.done;
+  }
+}
+
+function isAt(a: BlockPlace, b: BlockPlace): boolean {
+  return a.segment === b.segment && a.offset === b.offset;
+}
