@@ -126,18 +126,15 @@ export class Client {
       done: () => finished,
       giveUp: () => finish(undefined),
       attempt: (replica, answered) => {
-        let refused = false;
-        replica.write(data, (answer) => {
+        const appended = replica.write(data, (answer) => {
           if (answer.kind === 'refused') {
-            refused = true;
             answered(false);
           } else if (answer.kind === 'applied') {
             // A stale request was overtaken by a later one of this client, which begins only when this one is over.
             if (answer.result !== 'stale') this.#answer(() => settle(answer.result, answer.index));
           }
         });
-        // An attempt that was refused at once left nothing behind.
-        if (!refused) sent = true;
+        if (appended) sent = true;
       },
     });
     const settle = (result: Result, index: number): void => {

@@ -4,7 +4,7 @@ import type { Entry, HardState, LogIndex, SnapshotMeta, Term } from '../../s3db/
 import { Machine } from './machine.ts';
 import type { Random } from './random.ts';
 
-type LogRecord =
+export type LogRecord =
   | { readonly kind: 'hardState'; readonly hardState: HardState }
   /** Cuts the log off at its index first. */
   | { readonly kind: 'entry'; readonly entry: Entry }
@@ -107,7 +107,8 @@ export class Disk {
     // At or below the base: it was compacted meanwhile.
     const at = entry.index - this.snapshot.index - 1;
     if (at < 0) return;
-    this.entries.length = Math.min(this.entries.length, at);
+    if (at > this.entries.length) throw new Error(`entry ${entry.index} is written behind a hole`);
+    this.entries.length = at;
     this.entries.push(entry);
   }
 }

@@ -58,7 +58,7 @@ export class Machine {
   }
 
   clone(): Machine {
-    const copy = new Machine(this.meta);
+    const copy = new (this.constructor as typeof Machine)(this.meta);
     for (const [key, value] of this.values) copy.values.set(key, value);
     for (const [client, request] of this.requests) copy.requests.set(client, request);
     copy.digest = this.digest;

@@ -1,5 +1,4 @@
 import { RaftCore } from '../../s3db/raft/core.ts';
-import { InvariantError } from '../../s3db/raft/invariant.ts';
 import type {
   ConfigurationChange,
   LogIndex,
@@ -56,7 +55,8 @@ export class Life {
   /** Taken and not durable, oldest first; the first `#syncing` are being synced. */
   #writes: Write[] = [];
   #syncing = 0;
-  #applying = false;
+  /** The round that is being applied. */
+  #applying: Ready['committed'] | undefined;
   /** Snapshots that came in and may be asked for, by index. */
   readonly #staged = new Map<LogIndex, Machine>();
   #proposals = new Map<LogIndex, { term: Term; answer: (answer: WriteAnswer) => void }>();
@@ -106,15 +106,17 @@ export class Life {
     this.#pump();
   }
 
-  write(data: Uint8Array, answer: (answer: WriteAnswer) => void): void {
+  /** @returns whether it was appended; if not, it leaves nothing behind. */
+  write(data: Uint8Array, answer: (answer: WriteAnswer) => void): boolean {
     const proposed = this.core.propose(data);
     if (typeof proposed === 'string') {
       answer({ kind: 'refused' });
-      return;
+      return false;
     }
     this.#proposals.get(proposed.index)?.answer({ kind: 'refused' });
     this.#proposals.set(proposed.index, { term: proposed.term, answer });
     this.#pump();
+    return true;
   }
 
   read(answer: (answer: ReadAnswer) => void): void {
@@ -138,6 +140,7 @@ export class Life {
   /** The process ends here and now. */
   kill(): void {
     this.#dead = true;
+    if (this.#applying !== undefined) this.tearApply(this.#applying);
     for (const { answer } of this.#proposals.values()) answer({ kind: 'unknown' });
     for (const answer of this.#reads.values()) answer({ kind: 'refused' });
     for (const { answer } of this.#barriers) answer({ kind: 'refused' });
@@ -222,6 +225,11 @@ export class Life {
     return false;
   }
 
+  /** A round is atomic: a crash leaves nothing of it. In a mutant it leaves the index without the state. */
+  protected tearApply(_entries: Ready['committed']): void {
+    // Nothing is left.
+  }
+
   #durable(count: number): void {
     this.#syncing = 0;
     for (const { ready } of this.#writes.splice(0, count)) {
@@ -232,7 +240,7 @@ export class Life {
 
   /** First the hard state, then the state as a whole, then the log behind it: a crash may come between any two. */
   #install(): void {
-    if (this.#applying) return;
+    if (this.#applying !== undefined) return;
     const ready = this.#writes[0]?.ready;
     const snapshot = ready?.snapshot;
     if (ready === undefined || snapshot === undefined) throw new Error('no snapshot to install');
@@ -260,10 +268,10 @@ export class Life {
   // --- Applying
 
   #apply(entries: Ready['committed']): void {
-    this.#applying = true;
+    this.#applying = entries;
     const { settings, random, checks } = this.#world;
     this.#after(random.around(settings.disk.applyDelay), () => {
-      this.#applying = false;
+      this.#applying = undefined;
       for (const entry of entries) {
         const result = this.disk.machine.apply(entry);
         checks.applied(this.watched);
@@ -323,5 +331,3 @@ export class Life {
     for (const { answer } of ready) answer({ kind: 'state', machine });
   }
 }
-
-export { InvariantError };

@@ -1,12 +1,15 @@
 import { parseArgs } from 'node:util';
+import { mutants } from './mutants/mutants.ts';
+import { control, search } from './mutants/search.ts';
 import { Simulation } from './simulation.ts';
 import type { Outcome } from './simulation.ts';
 
 /**
  * node tests/sim/run.ts --seed N             one seed: its settings, and the step at which it failed, if it did
  * node tests/sim/run.ts --seeds N --from M   many; the first that fails is printed in full
+ * node tests/sim/run.ts --mutants [NAME]     every mutant (or those whose name begins so) must be caught, and its faults alone must not
  */
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
   options: {
     seed: { type: 'string' },
     seeds: { type: 'string' },
@@ -14,6 +17,7 @@ const { values } = parseArgs({
     events: { type: 'string', default: '20000' },
     mutants: { type: 'boolean', default: false },
   },
+  allowPositionals: true,
 });
 
 function print(line: string): void {
@@ -57,7 +61,29 @@ function runSeeds(from: number, count: number): void {
   print(`${undecided} histories undecided, ${JSON.stringify(totals)}`);
 }
 
-if (values.seed !== undefined) {
+function runMutants(prefix: string): void {
+  for (const mutant of mutants.filter(({ name }) => name.startsWith(prefix))) {
+    const began = performance.now();
+    const { caughtBy, seeds, events } = search(mutant, Number(values.from));
+    const { caughtBy: falseAlarm } = control(mutant, {
+      from: Number(values.from),
+      seeds: Math.min(seeds, 20),
+    });
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
+    const by =
+      caughtBy === undefined
+        ? 'NOT CAUGHT'
+        : `caught by seed ${caughtBy.seed}: ${caughtBy.message.slice(0, 120)}`;
+    print(`${mutant.name}: ${seeds} seeds, ${events} events, ${seconds} s: ${by}`);
+    if (falseAlarm !== undefined)
+      print(`  FALSE ALARM without it, seed ${falseAlarm.seed}: ${falseAlarm.message}`);
+    if (caughtBy === undefined || falseAlarm !== undefined) process.exitCode = 1;
+  }
+}
+
+if (values.mutants) {
+  runMutants(positionals[0] ?? '');
+} else if (values.seed !== undefined) {
   const outcome = runSeed(Number(values.seed));
   describe(outcome);
   if (outcome.violation !== undefined) process.exitCode = 1;
