@@ -14,7 +14,7 @@ export interface PayloadLimits {
 }
 
 /** A payload on its way in. */
-export interface DecodedPayload {
+interface DecodedPayload {
   /**
    * The payload without framing, as views of the source's pieces. It can be read once. **Bytes come out before they
    * are verified: nothing of it counts until the stream has ended without an error.**

@@ -16,7 +16,7 @@ export interface KeyPair {
 }
 
 /** What a host's certificate says. */
-export interface CertificateRequest {
+interface CertificateRequest {
   /** DNS names and IP addresses, at least one. DNS names may begin with `*.`. */
   readonly names: readonly string[];
   /** The present, in milliseconds since the epoch. */
@@ -28,7 +28,7 @@ export interface CertificateRequest {
 const dayMs = 24 * 60 * 60 * 1000;
 const authorityLifetimeMs = 3652 * dayMs;
 /** Below the 825 days that Apple's TLS accepts. */
-export const certificateLifetimeMs = 730 * dayMs;
+const certificateLifetimeMs = 730 * dayMs;
 /** Certificates begin this long ago, for hosts whose clocks are behind. */
 const leewayMs = 60 * 60 * 1000;
 

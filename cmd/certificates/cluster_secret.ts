@@ -6,7 +6,7 @@ import { CertificateError } from './errors.ts';
 import { createOnce, readIfPresent, requirePrivate } from './files.ts';
 
 /** What makes a process a member of one cluster and of no other. */
-export interface ClusterSecret {
+interface ClusterSecret {
   /** 16 lower-case hexadecimal digits, part of the DNS names in the cluster's certificates. Not secret. */
   readonly clusterId: string;
   /** 32 random bytes: who knows them is a node of the cluster. */

@@ -72,7 +72,8 @@ describe('names', () => {
       db: [{ id: 7, host: 'a' }],
     };
     const names = ['s3.test', '*.s3.test'];
-    expect(hostsOf(config)).toEqual([
+    expect(hostsOf(config, () => ['10.0.0.7'])).toEqual([
+      { host: '0.0.0.0', nodes: [], dbs: [], names: [...names, '10.0.0.7'] },
       { host: 'a', nodes: [0], dbs: [7], names },
       { host: 'b', nodes: [1], dbs: [], names },
     ]);
@@ -83,6 +84,13 @@ describe('names', () => {
 });
 
 describe('ensureDevelopmentCertificates', () => {
+  test('makes this machine a certificate by its own names where all addresses are bound', async () => {
+    const config = { host: '0.0.0.0', domain: '', nodes: [{ id: 0, host: '127.0.0.1' }], db: [] };
+    const made = await ensure(hostsOf(config));
+    await loadIdentity(made.identities.get('0.0.0.0')!, { nowMs, names: ['localhost', '127.0.0.1'] });
+    expect((await ensure(hostsOf(config))).written).toEqual([]);
+  });
+
   test('makes a secret, a CA and a pair for each host, private where it must be', async () => {
     const made = await ensure([loopback, { host: '::1', nodes: [2], dbs: [] }]);
     const certs = join(directory, 'certs');

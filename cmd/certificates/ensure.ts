@@ -9,7 +9,7 @@ import { certificateNames, hostFiles, type HostRoles } from './hosts.ts';
 import { type IdentityFiles, isNamed } from './identity.ts';
 
 /** What `ensureDevelopmentCertificates` is to make. */
-export interface EnsureOptions {
+interface EnsureOptions {
   /** `<base_path>/certs`. Made if it isn't there. */
   readonly directory: string;
   /** `[cluster] secret_file`, absolute. */
@@ -20,7 +20,7 @@ export interface EnsureOptions {
 }
 
 /** What is there now. */
-export interface EnsuredCertificates {
+interface EnsuredCertificates {
   readonly clusterId: string;
   readonly secret: Uint8Array;
   /** By host, as given. */

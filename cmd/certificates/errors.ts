@@ -1,7 +1,7 @@
 import { UsageError } from '../errors.ts';
 
 /** What is wrong with a certificate, a key or the cluster secret. */
-export type CertificateErrorCode =
+type CertificateErrorCode =
   | 'expired'
   | 'exposed'
   | 'key-mismatch'

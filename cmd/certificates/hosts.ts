@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { certificateName } from '../../transport/peer_name.ts';
 
@@ -15,7 +16,7 @@ export interface HostRoles {
 }
 
 /** The part of a config that names hosts. */
-export interface HostsConfig {
+interface HostsConfig {
   readonly host: string;
   readonly domain: string;
   readonly nodes: readonly { readonly id: number; readonly host: string }[];
@@ -28,17 +29,28 @@ const wildcardAddresses: readonly string[] = ['0.0.0.0', '::', ''];
 const dnsName =
   /^(?=.{1,253}$)(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*$/i;
 
-/** The hosts of a config, each once, with what runs there. Every host of a shard node is a gateway too. */
-export function hostsOf(config: HostsConfig): HostRoles[] {
+/** What other machines may call this one: its host name and the addresses of its interfaces but loopback. */
+function namesOfThisMachine(): string[] {
+  const addresses = Object.values(networkInterfaces())
+    .flatMap((entries) => entries ?? [])
+    .filter(({ internal, address }) => !internal && !address.startsWith('fe80:'))
+    .map(({ address }) => address);
+  const name = hostname();
+  return [...(dnsName.test(name) ? [name] : []), ...addresses];
+}
+
+/**
+ * The hosts of a config, each once, with what runs there. Every host of a shard node is a gateway too; so is the
+ * address that gateways bind. If that is a wildcard, its certificate is for this machine by all its names.
+ */
+export function hostsOf(config: HostsConfig, machineNames = namesOfThisMachine): HostRoles[] {
   const gatewayNames = config.domain === '' ? [] : [config.domain, `*.${config.domain}`];
-  const hosts = new Set([...config.nodes, ...config.db].map(({ host }) => host));
-  // A gateway without nodes beside it; several nodes on several hosts each bind this address, or all addresses.
-  if (hosts.size === 0 || !wildcardAddresses.includes(config.host)) hosts.add(config.host);
+  const hosts = new Set([config.host, ...[...config.nodes, ...config.db].map(({ host }) => host)]);
   return Array.from(hosts, (host) => ({
     host,
     nodes: config.nodes.filter((node) => node.host === host).map(({ id }) => id),
     dbs: config.db.filter((db) => db.host === host).map(({ id }) => id),
-    names: gatewayNames,
+    names: wildcardAddresses.includes(host) ? [...gatewayNames, ...machineNames()] : gatewayNames,
   }));
 }
 
