@@ -224,6 +224,21 @@ describe('anonymous requests', () => {
     });
   });
 
+  test.each([{}, { 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' }])(
+    'are framed only if more than the encoding says so: %j',
+    async (extra) => {
+      const headers = { host, 'content-encoding': 'aws-chunked', ...extra };
+      const plain = await authenticate(requestOf('PUT', '/k', headers), exampleOptions);
+      expect(plain.payload).toEqual({ kind: 'unsigned' });
+      const framed = requestOf('PUT', '/k', { ...headers, 'x-amz-decoded-content-length': '5' });
+      expect((await authenticate(framed, exampleOptions)).payload).toEqual({
+        kind: 'chunked',
+        trailer: false,
+        decodedSizeBytes: 5,
+      });
+    },
+  );
+
   test('have no seed for signed chunks', async () => {
     const request = requestOf('PUT', '/k', {
       host,

@@ -38,6 +38,17 @@ function chunked(headers: Headers, options: { trailer: boolean; signing?: ChunkS
   };
 }
 
+/**
+ * Whether an unsigned body is framed all the same. The encoding alone doesn't say so: clients may set it themselves
+ * and send their bytes as they are.
+ */
+function isFramed(headers: Headers): boolean {
+  return (
+    listMembers(headers, 'content-encoding').includes('aws-chunked') &&
+    (headers.has('x-amz-decoded-content-length') || headers.has('x-amz-trailer'))
+  );
+}
+
 function requireSigning(signing: ChunkSigning | undefined): ChunkSigning {
   if (signing !== undefined) return signing;
   throw new AuthError('InvalidRequest', 'Signed chunks need a request signed in its Authorization header.');
@@ -46,8 +57,8 @@ function requireSigning(signing: ChunkSigning | undefined): ChunkSigning {
 /**
  * How to check a payload, from the value of `x-amz-content-sha256`.
  *
- * Without a value (anonymous and presigned requests only) the payload is unsigned; some clients then still frame
- * it, which shows in `content-encoding: aws-chunked` alone.
+ * Without a value (anonymous and presigned requests only) the payload is unsigned. Some clients frame it even then,
+ * which shows in its other headers: taken as it is, the framing would become part of the object.
  *
  * @throws AuthError `InvalidArgument` for a value that is none of S3's, `InvalidRequest` for signed chunks that
  * have nothing to start their chain from.
@@ -59,11 +70,10 @@ export function payloadCheck(
   const { contentSha256, signing } = options;
   switch (contentSha256) {
     case undefined:
-      return listMembers(headers, 'content-encoding').includes('aws-chunked')
+    case unsignedPayload:
+      return isFramed(headers)
         ? chunked(headers, { trailer: headers.has('x-amz-trailer') })
         : { kind: 'unsigned' };
-    case unsignedPayload:
-      return { kind: 'unsigned' };
     case 'STREAMING-UNSIGNED-PAYLOAD-TRAILER':
       return chunked(headers, { trailer: true });
     case 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD':

@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
 import { CertificateError } from './errors.ts';
-import { createOnce, readIfPresent, requirePrivate } from './files.ts';
+import { createOnce, ensureDirectory, readIfPresent, requirePrivate } from './files.ts';
 
 /** What makes a process a member of one cluster and of no other. */
 interface ClusterSecret {
@@ -63,7 +62,7 @@ export async function ensureClusterSecret(
 ): Promise<ClusterSecret & { readonly created: boolean }> {
   if ((await readIfPresent(file)) !== undefined)
     return { ...(await loadClusterSecret(file)), created: false };
-  await mkdir(dirname(file), { recursive: true });
+  await ensureDirectory(dirname(file));
   const text = format(randomBytes(8).toString('hex'), randomBytes(32).toString('hex'));
   const { created } = await createOnce(file, { text, mode: 0o600 });
   return { ...(await loadClusterSecret(file)), created };

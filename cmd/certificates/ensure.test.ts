@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { chmod, mkdtemp, readdir, readFile, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createAuthority, issueCertificate } from './authority.ts';
 import { ensureClusterSecret, loadClusterSecret } from './cluster_secret.ts';
@@ -175,6 +177,35 @@ describe('ensureDevelopmentCertificates', () => {
     const error = await refusalOf(ensure([{ ...loopback, nodes: [9] }]));
     expect(error).toMatchObject({ code: 'missing', file: join(directory, 'certs/ca.key') });
     expect(error.message).toMatch(/node-9\..*s3d certs/);
+  });
+
+  test('names the place that it can not write to', async () => {
+    await writeFile(join(directory, 'certs'), 'a file');
+    expect(await refusalOf(ensure())).toMatchObject({ code: 'unwritable', file: join(directory, 'certs') });
+    const secretFile = join(directory, 'certs/cluster.secret');
+    const elsewhere = { directory: join(directory, 'x'), secretFile, hosts: [], nowMs };
+    expect((await refusalOf(ensureDevelopmentCertificates(elsewhere))).code).toMatch(/^un(?:writ|read)able$/);
+  });
+
+  test('started in several processes at once makes one cluster', async () => {
+    const script =
+      `import { ensureDevelopmentCertificates } from ${JSON.stringify(new URL('ensure.ts', import.meta.url).href)};` +
+      `const made = await ensureDevelopmentCertificates(${JSON.stringify({
+        directory: join(directory, 'certs'),
+        secretFile: join(directory, 'cluster.secret'),
+        hosts: [loopback],
+        nowMs,
+      })}); console.log(made.clusterId, Buffer.from(made.secret).toString('hex'));`;
+    const outputs = await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script]);
+        return stdout;
+      }),
+    );
+    expect(new Set(outputs).size).toBe(1);
+    const again = await ensure();
+    expect(again.written).toEqual([]);
+    await loadIdentity(again.identities.get('127.0.0.1')!, { nowMs, names: [`db-1.${again.clusterId}.s3d`] });
   });
 
   test('refuses a key of another CA, or one that everybody can read', async () => {

@@ -1,10 +1,9 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createAuthority, createPrivateKeyPem, issueCertificate, type KeyPair } from './authority.ts';
 import { ensureClusterSecret } from './cluster_secret.ts';
 import { CertificateError } from './errors.ts';
-import { createOnce, readIfPresent, replaceFile, requirePrivate } from './files.ts';
+import { createOnce, ensureDirectory, readIfPresent, replaceFile, requirePrivate } from './files.ts';
 import { certificateNames, hostFiles, type HostRoles } from './hosts.ts';
 import { type IdentityFiles, isNamed } from './identity.ts';
 
@@ -49,7 +48,7 @@ export async function ensureDevelopmentCertificates(options: EnsureOptions): Pro
   const written: string[] = [];
   const { clusterId, secret, created } = await ensureClusterSecret(secretFile);
   if (created) written.push(secretFile);
-  await mkdir(directory, { recursive: true });
+  await ensureDirectory(directory);
   const caFile = join(directory, 'ca.pem');
   const authority = await ensureAuthority({ directory, caFile, clusterId, nowMs, written });
   const identities = new Map<string, IdentityFiles>();

@@ -9,6 +9,7 @@ type CertificateErrorCode =
   | 'missing'
   | 'not-yet-valid'
   | 'unreadable'
+  | 'unwritable'
   | 'wrong-authority'
   | 'wrong-name';
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { link, open, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { link, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CertificateError } from './errors.ts';
 
@@ -37,6 +37,22 @@ export async function requirePrivate(file: string): Promise<void> {
   }
 }
 
+/** Runs what writes a file. @throws CertificateError `unwritable`, in place of the system's own errors. */
+async function writing<T>(file: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    const code = errorCode(error);
+    if (error instanceof CertificateError || code === undefined) throw error;
+    throw new CertificateError('unwritable', file, `can't be written (${code})`);
+  }
+}
+
+/** Makes a directory and those above it, where they are missing. @throws CertificateError `unwritable` */
+export async function ensureDirectory(directory: string): Promise<void> {
+  await writing(directory, () => mkdir(directory, { recursive: true }));
+}
+
 async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r');
   try {
@@ -65,8 +81,16 @@ async function writeTemporary(file: string, text: string, mode: number): Promise
  * Creates a file with all of its text or not at all. If another process was first, its file stays.
  *
  * @returns the text that is in the file now, and whether it is ours.
+ * @throws CertificateError `unwritable`
  */
 export async function createOnce(
+  file: string,
+  options: { text: string; mode: number },
+): Promise<{ text: string; created: boolean }> {
+  return await writing(file, () => linkOnce(file, options));
+}
+
+async function linkOnce(
   file: string,
   options: { text: string; mode: number },
 ): Promise<{ text: string; created: boolean }> {
@@ -83,14 +107,20 @@ export async function createOnce(
   return { text: options.text, created: true };
 }
 
-/** Puts a new text in a file's place; a reader sees the old or the new one, whole. */
+/**
+ * Puts a new text in a file's place; a reader sees the old or the new one, whole.
+ *
+ * @throws CertificateError `unwritable`
+ */
 export async function replaceFile(file: string, options: { text: string; mode: number }): Promise<void> {
-  const temporary = await writeTemporary(file, options.text, options.mode);
-  try {
-    await rename(temporary, file);
-  } catch (error) {
-    await unlink(temporary);
-    throw error;
-  }
-  await syncDirectory(dirname(file));
+  await writing(file, async () => {
+    const temporary = await writeTemporary(file, options.text, options.mode);
+    try {
+      await rename(temporary, file);
+    } catch (error) {
+      await unlink(temporary);
+      throw error;
+    }
+    await syncDirectory(dirname(file));
+  });
 }
