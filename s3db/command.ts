@@ -15,12 +15,12 @@ export interface BatchCommand {
   readonly timestampMs: number;
   /** 16 bytes of a UUIDv7. */
   readonly requestId: Uint8Array;
-  readonly batch: Batch;
+  /** The encoded batch: what makes two requests with one id the same request. */
+  readonly body: Uint8Array;
 }
 
 export interface DecodedCommand extends BatchCommand {
-  /** The encoded batch: what makes two requests with one id the same request. */
-  readonly body: Uint8Array;
+  readonly batch: Batch;
 }
 
 /** A command of a format or kind that this program is too old for. The replica must stop. */
@@ -35,17 +35,32 @@ const batchKind = 1;
 const bodyOffset = 2 + 6 + 16;
 
 export function encodeBatchCommand(command: BatchCommand): Uint8Array {
-  const { conditions, operations } = command.batch;
-  const out = new ByteWriter(bodyOffset + 16 + sizeHint(command.batch));
+  const out = new ByteWriter(bodyOffset + command.body.length);
   out.u8(commandFormat);
   out.u8(batchKind);
   out.u48(command.timestampMs);
   out.raw(command.requestId);
+  out.raw(command.body);
+  return out.finish();
+}
+
+export function encodeBatch(batch: Batch): Uint8Array {
+  const { conditions, operations } = batch;
+  const out = new ByteWriter(16 + sizeHint(batch));
   out.varint(conditions.length);
   for (const condition of conditions) writeCondition(out, condition);
   out.varint(operations.length);
   for (const operation of operations) writeOperation(out, operation);
   return out.finish();
+}
+
+/** Views into `body`, not copies. @throws UnknownCommandError, MalformedBytesError */
+export function decodeBatch(body: Uint8Array): Batch {
+  const input = new ByteReader(body);
+  const conditions = readMany(input, readCondition);
+  const operations = readMany(input, readOperation);
+  input.end();
+  return { conditions, operations };
 }
 
 /** Views into `data`, not copies. @throws UnknownCommandError, MalformedBytesError */
@@ -57,10 +72,8 @@ export function decodeCommand(data: Uint8Array): DecodedCommand {
   if (kind !== batchKind) throw new UnknownCommandError(`command kind ${kind} is not known here`);
   const timestampMs = input.u48();
   const requestId = input.raw(16);
-  const conditions = readMany(input, readCondition);
-  const operations = readMany(input, readOperation);
-  input.end();
-  return { timestampMs, requestId, batch: { conditions, operations }, body: data.subarray(bodyOffset) };
+  const body = input.raw(input.remaining);
+  return { timestampMs, requestId, batch: decodeBatch(body), body };
 }
 
 const absent = 0;

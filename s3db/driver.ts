@@ -11,6 +11,7 @@ import type {
   PersistMarker,
   Ready,
   ReplicaId,
+  SnapshotMeta,
   Status,
   TransferRefusal,
 } from './raft/types.ts';
@@ -159,6 +160,11 @@ export class RaftDriver {
     const answer = this.#core.proposeConfiguration(change);
     this.#planPump();
     return typeof answer === 'string' ? answer : 'proposed';
+  }
+
+  /** Term and configuration at an index between the compacted one and commit. */
+  snapshotAt(index: number): SnapshotMeta {
+    return this.#core.snapshotAt(index);
   }
 
   transferLeadership(to: ReplicaId): 'started' | TransferRefusal {

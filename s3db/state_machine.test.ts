@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { encodeBatchCommand, UnknownCommandError } from './command.ts';
+import { encodeBatch, encodeBatchCommand, UnknownCommandError } from './command.ts';
 import type { Batch, Condition } from './database.ts';
 import { openBytesLevel } from './level_tables.ts';
 import type { Entry } from './raft/types.ts';
@@ -42,7 +42,7 @@ function entryAt(index: number, { batch, id, atMs = start }: Given): Entry {
     term: 1,
     index,
     type: 'command',
-    data: encodeBatchCommand({ timestampMs: atMs, requestId, batch }),
+    data: encodeBatchCommand({ timestampMs: atMs, requestId, body: encodeBatch(batch) }),
   };
 }
 

@@ -1,0 +1,155 @@
+import { randomBytes } from 'node:crypto';
+import { messageOf } from '../transport/errors.ts';
+import type { Handler, Peer } from '../transport/transport.ts';
+import type { Logger } from './logger.ts';
+import { readToEnd } from './peer_links.ts';
+import {
+  clusterFromJson,
+  memberFromJson,
+  memberToJson,
+  type ClusterIdentity,
+  type Member,
+  type ReplicaIdentity,
+} from './replica_identity.ts';
+
+/**
+ * First boot. A replica tells each configured peer who it is and hears who they are.
+ *
+ * - If any peer has a cluster that counts this incarnation among its founders, it is adopted: this replica has voted in
+ *   nothing yet, and its log starts as the others' did.
+ * - If any peer has a cluster without this incarnation, this replica joins it as a learner (`join.ts`).
+ * - Only if every configured peer answers empty, with the same configuration, is a cluster born; the replica of the lowest
+ *   slot fixes its id and founders, durably before it starts, and the others adopt it. An incarnation belongs to one
+ *   cluster for ever, so that of two births (a directory lost in between) at most one can gather a majority.
+ */
+export interface Greeting extends Member {
+  readonly configurationDigest: string;
+  readonly cluster: ClusterIdentity | undefined;
+}
+
+export type FirstBoot =
+  | { readonly kind: 'founder'; readonly cluster: ClusterIdentity }
+  | { readonly kind: 'newcomer'; readonly cluster: ClusterIdentity };
+
+export const helloMethod = 'db.hello';
+const helloTimeoutMs = 1000;
+const pauseMs = 150;
+const complainEveryMs = 5000;
+
+export interface FirstBootOptions {
+  readonly identity: ReplicaIdentity;
+  readonly configurationDigest: string;
+  /** All other configured replicas, by slot. */
+  readonly peers: ReadonlyMap<number, Peer>;
+  readonly onGreeting: (greeting: Greeting) => void;
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+}
+
+/** Resolves once this replica knows its cluster; waits for that as long as the peers take. Rejects when aborted. */
+export async function firstBoot(options: FirstBootOptions): Promise<FirstBoot> {
+  const { identity, peers, signal, logger } = options;
+  const { replicaId, slot } = identity;
+  const self = { slot, replicaId };
+  let complainAtMs = performance.now() + complainEveryMs;
+  for (;;) {
+    const greetings = await Promise.all(
+      [...peers.values()].map((peer) => greet(peer, greetingOf(options), signal)),
+    );
+    signal.throwIfAborted();
+    const heard = greetings.filter((greeting) => greeting !== undefined);
+    for (const greeting of heard) options.onGreeting(greeting);
+    const cluster = heard.find((greeting) => greeting.cluster !== undefined)?.cluster;
+    if (cluster !== undefined) {
+      const founder = cluster.founders.some((member) => member.replicaId === replicaId);
+      return { kind: founder ? 'founder' : 'newcomer', cluster };
+    }
+    const alike = heard.every((greeting) => greeting.configurationDigest === options.configurationDigest);
+    const lowest = [...peers.keys()].every((other) => other > slot);
+    if (heard.length === peers.size && alike && lowest) {
+      const founders = [self, ...heard.map(({ slot: s, replicaId: r }) => ({ slot: s, replicaId: r }))];
+      return { kind: 'founder', cluster: { id: randomBytes(16).toString('hex'), founders } };
+    }
+    if (performance.now() >= complainAtMs) {
+      complainAtMs = performance.now() + complainEveryMs;
+      const silent = [...peers.keys()].filter((other) => !heard.some((greeting) => greeting.slot === other));
+      const differing = heard.filter((g) => g.configurationDigest !== options.configurationDigest);
+      logger.warn(
+        { silent, differentlyConfigured: differing.map((greeting) => greeting.slot) },
+        'no cluster yet: every [[db]] must answer, with the same [[db]] configuration',
+      );
+    }
+    await pause(signal);
+  }
+}
+
+/** Tells a peer who we are; undefined when it doesn't answer, or not as itself. */
+export async function greet(peer: Peer, self: Greeting, signal: AbortSignal): Promise<Greeting | undefined> {
+  try {
+    const header = encodeGreeting(self);
+    const answer = await peer.call(helloMethod, { header }, { deadlineMs: helloTimeoutMs, signal });
+    await readToEnd(answer);
+    const greeting = decodeGreeting(answer.header);
+    return greeting !== undefined && peer.id === `db-${greeting.slot}` ? greeting : undefined;
+  } catch (error) {
+    if (error instanceof Error && error.name === 'TransportError') return undefined;
+    throw error;
+  }
+}
+
+export function helloHandler(self: () => Greeting, heard: (greeting: Greeting) => void): Handler {
+  return async (call) => {
+    const greeting = decodeGreeting(call.header);
+    if (greeting === undefined || call.from !== `db-${greeting.slot}`) {
+      throw new Error(`${call.from} sent a greeting that isn't its own`);
+    }
+    heard(greeting);
+    return { header: encodeGreeting(self()) };
+  };
+}
+
+function greetingOf(options: FirstBootOptions): Greeting {
+  const { identity, configurationDigest } = options;
+  const { slot, replicaId, cluster } = identity;
+  return { slot, replicaId, configurationDigest, cluster };
+}
+
+function encodeGreeting(greeting: Greeting): Uint8Array {
+  const { cluster, configurationDigest } = greeting;
+  return Buffer.from(
+    JSON.stringify({
+      ...memberToJson(greeting),
+      configurationDigest,
+      cluster:
+        cluster === undefined ? null : { id: cluster.id, founders: cluster.founders.map(memberToJson) },
+    }),
+  );
+}
+
+function decodeGreeting(header: Uint8Array): Greeting | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(header.buffer, header.byteOffset, header.length).toString());
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw new Error(`a greeting can't be read: ${messageOf(error)}`, { cause: error });
+  }
+  const member = memberFromJson(json);
+  if (member === undefined || typeof json !== 'object' || json === null) return undefined;
+  if (!('configurationDigest' in json) || typeof json.configurationDigest !== 'string') return undefined;
+  const cluster = 'cluster' in json && json.cluster !== null ? clusterFromJson(json.cluster) : undefined;
+  return { ...member, configurationDigest: json.configurationDigest, cluster };
+}
+
+async function pause(signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, pauseMs);
+    signal.addEventListener('abort', done);
+  });
+  signal.throwIfAborted();
+}

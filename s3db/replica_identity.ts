@@ -1,0 +1,155 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ReplicaId } from './raft/types.ts';
+
+/** Which incarnation holds which slot (the `id` of a `[[db]]`). */
+export interface Member {
+  readonly slot: number;
+  readonly replicaId: ReplicaId;
+}
+
+/** The cluster that a replica belongs to, as fixed at the cluster's birth. */
+export interface ClusterIdentity {
+  /** 16 bytes in hex. */
+  readonly id: string;
+  /** The first voters. */
+  readonly founders: readonly Member[];
+}
+
+/**
+ * Who a replica is: a random incarnation minted with its directory and, once it has one, its cluster. A directory that
+ * is lost takes its identity with it, so that an empty replica can never vote for the one that was there before.
+ */
+export interface ReplicaIdentity {
+  readonly replicaId: ReplicaId;
+  readonly slot: number;
+  readonly cluster: ClusterIdentity | undefined;
+  /** The latest known holder of each slot. */
+  readonly members: readonly Member[];
+}
+
+export class IdentityDamagedError extends Error {
+  override readonly name = 'IdentityDamagedError';
+}
+
+/** What all replicas of a cluster must be configured alike with. */
+export interface ConfiguredReplica {
+  readonly id: number;
+  readonly host: string;
+  readonly raftPort: number;
+}
+
+const fileName = 'identity.json';
+const format = 1;
+
+/** Reads the directory's identity, minting one for a directory without. @throws IdentityDamagedError */
+export async function loadIdentity(directory: string, slot: number): Promise<ReplicaIdentity> {
+  await mkdir(directory, { recursive: true });
+  const path = join(directory, fileName);
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    const minted: ReplicaIdentity = { replicaId: mintReplicaId(), slot, cluster: undefined, members: [] };
+    await saveIdentity(directory, minted);
+    return minted;
+  }
+  const identity = parseIdentity(text, path);
+  if (identity.slot !== slot) {
+    throw new IdentityDamagedError(
+      `${path} belongs to db ${identity.slot}, not to db ${slot}: each [[db]] needs a path of its own`,
+    );
+  }
+  return identity;
+}
+
+/** All of it or nothing, durably. */
+export async function saveIdentity(directory: string, identity: ReplicaIdentity): Promise<void> {
+  const { replicaId, slot, cluster, members } = identity;
+  const body = JSON.stringify({
+    format,
+    replicaId: replicaId.toString(),
+    slot,
+    cluster: cluster === undefined ? null : { id: cluster.id, founders: cluster.founders.map(memberToJson) },
+    members: members.map(memberToJson),
+  });
+  const path = join(directory, fileName);
+  const temporary = `${path}.tmp`;
+  const file = await open(temporary, 'w', 0o600);
+  try {
+    await file.writeFile(`${body}\n${checksum(body)}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(temporary, path);
+  const parent = await open(directory, 'r');
+  try {
+    await parent.sync();
+  } finally {
+    await parent.close();
+  }
+}
+
+export interface MemberJson {
+  readonly slot: number;
+  readonly replicaId: string;
+}
+
+export function memberToJson(member: Member): MemberJson {
+  return { slot: member.slot, replicaId: member.replicaId.toString() };
+}
+
+/** Undefined unless it is one. */
+export function memberFromJson(json: unknown): Member | undefined {
+  if (typeof json !== 'object' || json === null || !('slot' in json) || !('replicaId' in json))
+    return undefined;
+  const { slot, replicaId } = json;
+  if (!Number.isSafeInteger(slot) || typeof replicaId !== 'string' || !/^[1-9]\d{0,18}$/.test(replicaId)) {
+    return undefined;
+  }
+  return { slot: Number(slot), replicaId: BigInt(replicaId) };
+}
+
+/** Undefined unless it is one. */
+export function clusterFromJson(json: unknown): ClusterIdentity | undefined {
+  if (typeof json !== 'object' || json === null || !('id' in json) || !('founders' in json)) return undefined;
+  const { id, founders } = json;
+  if (typeof id !== 'string' || !/^[0-9a-f]{32}$/.test(id) || !Array.isArray(founders)) return undefined;
+  const members = founders.map(memberFromJson).filter((member) => member !== undefined);
+  return members.length === founders.length && members.length > 0 ? { id, founders: members } : undefined;
+}
+
+/** SHA-256 over who is configured where. */
+export function configurationDigest(replicas: readonly ConfiguredReplica[]): string {
+  const sorted = replicas.toSorted((a, b) => a.id - b.id).map((r) => [r.id, r.host, r.raftPort]);
+  return createHash('sha256').update(JSON.stringify(sorted)).digest('hex');
+}
+
+function parseIdentity(text: string, path: string): ReplicaIdentity {
+  const damaged = (what: string): IdentityDamagedError =>
+    new IdentityDamagedError(`${path}: ${what}; move the directory away to let this replica join anew`);
+  const [body = '', sum] = text.split('\n');
+  if (sum !== checksum(body)) throw damaged('the checksum does not match');
+  const json: unknown = JSON.parse(body);
+  const member = memberFromJson(json);
+  if (member === undefined || typeof json !== 'object' || json === null) throw damaged('not an identity');
+  if (!('format' in json) || json.format !== format) throw damaged('a format that is not known here');
+  const cluster = 'cluster' in json && json.cluster !== null ? clusterFromJson(json.cluster) : undefined;
+  if ('cluster' in json && json.cluster !== null && cluster === undefined) throw damaged('not a cluster');
+  const members = 'members' in json && Array.isArray(json.members) ? json.members.map(memberFromJson) : [];
+  return { ...member, cluster, members: members.filter((one) => one !== undefined) };
+}
+
+function checksum(body: string): string {
+  return createHash('sha256').update(body).digest('hex').slice(0, 16);
+}
+
+function mintReplicaId(): ReplicaId {
+  for (;;) {
+    const id = randomBytes(8).readBigUInt64BE() & 0x7fff_ffff_ffff_ffffn;
+    if (id !== 0n) return id;
+  }
+}

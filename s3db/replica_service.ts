@@ -1,0 +1,200 @@
+import type { ClusterMember } from './cluster_member.ts';
+import { encodeBatch } from './command.ts';
+import type { Batch, ScanPage, ScanRequest } from './database.ts';
+import { ReplicaFailedError } from './driver_errors.ts';
+import { InvalidRequestError, UnavailableError } from './errors.ts';
+import { checkKey, checkTableName, validateBatch } from './level_tables.ts';
+import { changeMember, handOver } from './membership.ts';
+import type { MemberDirectory } from './peer_links.ts';
+import type { ReplicaId, Status } from './raft/types.ts';
+import type { Outcome } from './request_memory.ts';
+import type { DatabaseService, LeaderInfo, ReadRequest, StatusInfo } from './rest/service.ts';
+import type { DbAddress } from './server_options.ts';
+
+export interface ReplicaServiceOptions {
+  readonly self: DbAddress;
+  /** Every `[[db]]` of the configuration. */
+  readonly addresses: readonly DbAddress[];
+  readonly members: MemberDirectory;
+  /** Undefined until the replica belongs to a cluster. */
+  readonly member: () => ClusterMember | undefined;
+}
+
+const maxWaiting = 4096;
+
+/** The database as one replica offers it, from before it belongs to a cluster until it fails. */
+export class ReplicaService implements DatabaseService {
+  readonly #options: ReplicaServiceOptions;
+  readonly #waiting = new Set<() => void>();
+  #failure: ReplicaFailedError | undefined;
+
+  constructor(options: ReplicaServiceOptions) {
+    this.#options = options;
+  }
+
+  /** The replica belongs to a cluster now. */
+  entered(): void {
+    for (const wake of this.#waiting) wake();
+  }
+
+  /** The replica can't go on. */
+  fail(cause: unknown, onFatal: (error: ReplicaFailedError) => void): void {
+    if (this.#failure !== undefined) return;
+    const text = cause instanceof Error ? cause.message : String(cause);
+    this.#failure = new ReplicaFailedError(`the replica failed and must stop: ${text}`, { cause });
+    for (const wake of this.#waiting) wake();
+    onFatal(this.#failure);
+  }
+
+  async write(
+    batch: Batch,
+    request: { readonly requestId: Uint8Array; readonly timeoutMs: number },
+  ): Promise<Outcome> {
+    validateBatch(batch);
+    const { requestId, timeoutMs } = request;
+    const { member, leftMs } = await this.#member(timeoutMs);
+    const makesRoom = batch.operations.every((operation) => operation.type === 'delete');
+    return member.replica.write({ body: encodeBatch(batch), requestId, makesRoom }, leftMs);
+  }
+
+  async get(table: string, key: Uint8Array, read: ReadRequest): Promise<Uint8Array | undefined> {
+    checkTableName(table);
+    checkKey(key);
+    const member = await this.#forRead(read);
+    return member.replica.get(table, key);
+  }
+
+  async scan(request: ScanRequest, read: ReadRequest): Promise<ScanPage> {
+    checkTableName(request.table);
+    const member = await this.#forRead(read);
+    return member.replica.scan(request);
+  }
+
+  async leader(timeoutMs: number): Promise<LeaderInfo> {
+    const { member, leftMs } = await this.#member(timeoutMs);
+    const replicaId = await member.replica.leader(leftMs);
+    const slot = this.#options.members.slotOf(replicaId);
+    const address = this.#options.addresses.find(({ id }) => id === slot);
+    if (address === undefined)
+      throw new UnavailableError('the leader is a replica that is not configured here');
+    return { id: address.id, host: address.host, port: address.port, term: member.driver.status().term };
+  }
+
+  leaderAddress(): string | undefined {
+    const leader = this.#options.member()?.driver.status().leader;
+    if (leader === undefined || leader === 0n) return undefined;
+    const slot = this.#options.members.slotOf(leader);
+    const address = this.#options.addresses.find(({ id }) => id === slot);
+    return address === undefined ? undefined : `${address.host}:${address.port}`;
+  }
+
+  status(): StatusInfo {
+    const member = this.#options.member();
+    const { id } = this.#options.self;
+    if (member === undefined || this.#failure !== undefined) {
+      const nothing = { term: 0, leader_id: null, commit_index: 0, applied_index: 0, last_index: 0 };
+      return {
+        id,
+        role: this.#failure === undefined ? 'forming' : 'failed',
+        ...nothing,
+        voters: [],
+        learners: [],
+      };
+    }
+    const status = member.driver.status();
+    const leader = this.#options.members.slotOf(status.leader);
+    return {
+      id,
+      role: member.driver.failure === undefined ? roleOf(status) : 'failed',
+      term: status.term,
+      leader_id: leader ?? null,
+      commit_index: status.commit,
+      applied_index: status.applied,
+      last_index: status.lastIndex,
+      voters: status.configuration.voters.map((voter) => this.#nameOf(voter)),
+      learners: status.configuration.learners.map((learner) => this.#nameOf(learner)),
+    };
+  }
+
+  healthy(): boolean {
+    const member = this.#options.member();
+    if (member === undefined || this.#failure !== undefined) return false;
+    return member.driver.failure === undefined && member.driver.status().leader !== 0n;
+  }
+
+  async transfer(id: number, timeoutMs: number): Promise<void> {
+    const { member, leftMs } = await this.#member(timeoutMs);
+    const to = this.#replicaOf(id);
+    const { driver } = member;
+    if (driver.status().leader === to) return;
+    this.#assertLeads(member);
+    if (!(await handOver(driver, to, leftMs))) throw new UnavailableError(`db ${id} did not take over`);
+  }
+
+  async leave(id: number, timeoutMs: number): Promise<void> {
+    const { member, leftMs } = await this.#member(timeoutMs);
+    this.#assertLeads(member);
+    await changeMember(member.driver, { type: 'remove', id: this.#replicaOf(id) }, leftMs);
+  }
+
+  #assertAlive(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #assertLeads(member: ClusterMember): void {
+    if (member.driver.status().role !== 'leader') {
+      throw new UnavailableError('only the leader does this: ask the one that /v1/leader names');
+    }
+  }
+
+  #replicaOf(id: number): ReplicaId {
+    const replicaId = this.#options.members.holderOf(id);
+    if (replicaId === undefined) throw new InvalidRequestError(`there is no db ${id}`);
+    return replicaId;
+  }
+
+  #nameOf(replicaId: ReplicaId): number | string {
+    return this.#options.members.slotOf(replicaId) ?? replicaId.toString();
+  }
+
+  async #forRead(read: ReadRequest): Promise<ClusterMember> {
+    const { member, leftMs } = await this.#member(read.timeoutMs);
+    if (!read.stale) await member.replica.readBarrier(leftMs);
+    return member;
+  }
+
+  /** Waits until the replica belongs to a cluster. @throws UnavailableError, ReplicaFailedError */
+  async #member(timeoutMs: number): Promise<{ readonly member: ClusterMember; readonly leftMs: number }> {
+    this.#assertAlive();
+    const member = this.#options.member();
+    if (member !== undefined) return { member, leftMs: timeoutMs };
+    if (this.#waiting.size >= maxWaiting)
+      throw new UnavailableError('too many requests wait for the cluster');
+    const startMs = performance.now();
+    await new Promise<void>((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, timeoutMs);
+      this.#waiting.add(wake);
+    });
+    this.#assertAlive();
+    const entered = this.#options.member();
+    if (entered === undefined) throw new UnavailableError('there is no cluster yet');
+    return { member: entered, leftMs: Math.max(1, timeoutMs - (performance.now() - startMs)) };
+  }
+}
+
+function roleOf(status: Status): StatusInfo['role'] {
+  switch (status.role) {
+    case 'leader':
+      return 'leader';
+    case 'preCandidate':
+    case 'candidate':
+      return 'candidate';
+    case 'follower':
+      return status.configuration.voters.includes(status.id) ? 'follower' : 'learner';
+  }
+}

@@ -1,0 +1,223 @@
+import type { HttpBindings } from '@hono/node-server';
+import { Hono, type Context } from 'hono';
+import { MalformedBytesError } from '../byte_codec.ts';
+import { decodeBatch, UnknownCommandError } from '../command.ts';
+import type { Batch, ScanRequest } from '../database.ts';
+import { InvalidRequestError } from '../errors.ts';
+import { maxBatchBytes } from '../level_tables.ts';
+import type { Logger } from '../logger.ts';
+import { mintRequestId, parseRequestId } from '../request_id.ts';
+import type { Outcome } from '../request_memory.ts';
+import { ApiError, statusOf, toApiError } from './api_error.ts';
+import { binaryBatchType, binaryPageType, encodePage } from './binary_page.ts';
+import { batchFromJson, fromHex, pageToJson } from './json_batch.ts';
+import type { DatabaseService, ReadRequest } from './service.ts';
+import { authenticatedBody, type Authenticator } from './signed_body.ts';
+
+export interface AppOptions {
+  readonly service: DatabaseService;
+  readonly authenticator: Authenticator;
+  readonly logger: Logger;
+}
+
+type Bindings = { Bindings: HttpBindings };
+type Call = Context<Bindings>;
+
+/** A caller may ask for less or more by `X-S3db-Timeout-Ms`. */
+const defaultTimeoutMs = 5000;
+const maxTimeoutMs = 30_000;
+const maxBodyBytes = 8 * 1024 * 1024;
+/** The binary form has a few bytes for each item beside keys and values, which have a limit of their own. */
+const maxBinaryBodyBytes = maxBatchBytes + 1024 * 1024;
+const retryAfterSeconds = '1';
+/** Tables of s3db's own. */
+const reservedTables = /^s3db-/;
+
+/**
+ * The REST service. Order matters only in that `/health` comes before the check of signatures; every other path is
+ * answered only to who signs.
+ */
+export function databaseApp(options: AppOptions): Hono<Bindings> {
+  const { service, authenticator, logger } = options;
+  const app = new Hono<Bindings>();
+  const signedBody = (c: Call, maxBytes = maxBodyBytes): Promise<Buffer> =>
+    authenticatedBody(c.env.incoming, { authenticator, maxBytes, timeoutMs: maxTimeoutMs });
+  const signed = (c: Call): Promise<Buffer> => signedBody(c, 64 * 1024);
+
+  const write = async (c: Call, batch: Batch): Promise<Response> => {
+    const operation = batch.operations.find(({ table }) => reservedTables.test(table));
+    if (operation !== undefined) throw new InvalidRequestError(`table ${operation.table} is reserved`);
+    const outcome = await service.write(batch, { requestId: requestIdOf(c), timeoutMs: timeoutOf(c) });
+    return c.json({ index: appliedIndex(outcome) });
+  };
+
+  app.use(async (c, next) => {
+    await next();
+    const leader = service.leaderAddress();
+    if (leader !== undefined) c.header('x-s3db-leader', leader);
+  });
+  app.get('/health', (c) => {
+    const healthy = service.healthy();
+    return c.json({ status: healthy ? 'ok' : 'no leader' }, healthy ? 200 : 503);
+  });
+  app.get('/status', async (c) => {
+    await signed(c);
+    return c.json(service.status());
+  });
+  app.get('/v1/leader', async (c) => {
+    await signed(c);
+    return c.json(await service.leader(queryTimeout(c, 1000)));
+  });
+  app.get('/v1/get/:table/:key?', async (c) => {
+    await signed(c);
+    const value = await service.get(c.req.param('table'), keyOf(c), readRequest(c));
+    if (value === undefined) throw new ApiError('NotFound', 'there is no such key');
+    return c.body(bodyOf(value), 200, { 'content-type': 'application/octet-stream' });
+  });
+  app.post('/v1/put/:table/:key?', async (c) => {
+    const value = await signedBody(c);
+    const table = c.req.param('table');
+    return write(c, { conditions: [], operations: [{ type: 'put', table, key: keyOf(c), value }] });
+  });
+  app.delete('/v1/delete/:table/:key?', async (c) => {
+    await signed(c);
+    const table = c.req.param('table');
+    return write(c, { conditions: [], operations: [{ type: 'delete', table, key: keyOf(c) }] });
+  });
+  app.post('/v1/batch', async (c) => {
+    const binary = c.env.incoming.headers['content-type'] === binaryBatchType;
+    const body = await signedBody(c, binary ? maxBinaryBodyBytes : maxBodyBytes);
+    return write(c, binary ? binaryBatch(body) : batchFromJson(body.toString('utf8')));
+  });
+  app.get('/v1/scan/:table', async (c) => {
+    await signed(c);
+    const page = await service.scan(scanRequest(c), readRequest(c));
+    if (c.env.incoming.headers.accept === binaryPageType) {
+      return c.body(bodyOf(encodePage(page)), 200, { 'content-type': binaryPageType });
+    }
+    return c.json(pageToJson(page));
+  });
+  app.post('/v1/transfer', async (c) => {
+    await service.transfer(memberId(await signedBody(c)), timeoutOf(c));
+    return c.json({});
+  });
+  app.post('/v1/leave', async (c) => {
+    await service.leave(memberId(await signedBody(c)), timeoutOf(c));
+    return c.json({});
+  });
+  app.post('/v1/join', async (c) => {
+    await signed(c);
+    throw new ApiError(
+      'NotImplemented',
+      'a replica joins by itself when it is started empty in place of a configured [[db]]; new ids are not taken yet',
+    );
+  });
+  app.notFound(async (c) => {
+    await signed(c);
+    throw new ApiError('NotFound', `there is no ${c.req.method} ${c.req.path}`);
+  });
+  app.onError((error, c) => {
+    const known = toApiError(error);
+    if (known === undefined) logger.error({ error: error.stack ?? error.message }, 'a request failed');
+    const { code, message, details } = known ?? new ApiError('Internal', 'internal error');
+    if (code === 'Unavailable' || code === 'UnknownOutcome') c.header('retry-after', retryAfterSeconds);
+    // What is left of a body that was refused would be taken for the next request.
+    if (!c.env.incoming.readableEnded) c.header('connection', 'close');
+    return c.json({ error: code, message, ...details }, statusOf[code]);
+  });
+  return app;
+}
+
+function appliedIndex(outcome: Outcome): number {
+  switch (outcome.kind) {
+    case 'applied':
+      return outcome.index;
+    case 'conditionFailed':
+      throw new ApiError('ConditionFailed', `condition ${outcome.condition} does not hold`, {
+        condition: outcome.condition,
+      });
+    case 'expired':
+      throw new ApiError(
+        'RequestExpired',
+        'the request id is more than ten minutes old: what became of it is forgotten',
+      );
+    case 'fromTheFuture':
+      throw new ApiError('InvalidRequest', 'the request id was minted by a clock more than an hour ahead');
+    case 'idReused':
+      throw new ApiError('RequestIdReused', 'the request id belongs to another request');
+  }
+}
+
+function requestIdOf(c: Call): Uint8Array {
+  const text = c.env.incoming.headers['x-request-id'];
+  if (text === undefined) return mintRequestId(Date.now());
+  const id = typeof text === 'string' ? parseRequestId(text) : undefined;
+  if (id === undefined) throw new InvalidRequestError('X-Request-Id must be a UUIDv7');
+  return id;
+}
+
+function timeoutOf(c: Call): number {
+  return queryTimeout(c, defaultTimeoutMs);
+}
+
+function queryTimeout(c: Call, fallbackMs: number): number {
+  const text = c.env.incoming.headers['x-s3db-timeout-ms'];
+  if (text === undefined) return fallbackMs;
+  const timeoutMs = Number(text);
+  if (!Number.isFinite(timeoutMs) || timeoutMs <= 0) {
+    throw new InvalidRequestError('X-S3db-Timeout-Ms must be a number of milliseconds');
+  }
+  return Math.min(timeoutMs, maxTimeoutMs);
+}
+
+function keyOf(c: Call): Uint8Array {
+  return fromHex(c.req.param('key') ?? '', 'the key');
+}
+
+function readRequest(c: Call): ReadRequest {
+  const consistency = c.req.query('consistency') ?? 'linearizable';
+  if (consistency !== 'linearizable' && consistency !== 'stale') {
+    throw new InvalidRequestError('consistency must be "linearizable" or "stale"');
+  }
+  return { stale: consistency === 'stale', timeoutMs: timeoutOf(c) };
+}
+
+function scanRequest(c: Call): ScanRequest {
+  const { prefix, start_after: startAfter, delimiter, limit } = c.req.query();
+  return {
+    table: c.req.param('table') ?? '',
+    prefix: fromHex(prefix ?? '', 'prefix'),
+    limit: limit === undefined ? 1000 : Number(limit),
+    ...(startAfter === undefined ? {} : { startAfter: fromHex(startAfter, 'start_after') }),
+    ...(delimiter === undefined ? {} : { delimiter: fromHex(delimiter, 'delimiter') }),
+  };
+}
+
+function binaryBatch(body: Buffer): Batch {
+  try {
+    return decodeBatch(body);
+  } catch (error) {
+    if (error instanceof MalformedBytesError || error instanceof UnknownCommandError) {
+      throw new InvalidRequestError(`not a batch: ${error.message}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+function memberId(body: Buffer): number {
+  let json: unknown;
+  try {
+    json = JSON.parse(body.toString('utf8'));
+  } catch (error) {
+    throw new InvalidRequestError('the body must be JSON', { cause: error });
+  }
+  if (typeof json === 'object' && json !== null && 'id' in json && Number.isSafeInteger(json.id)) {
+    return Number(json.id);
+  }
+  throw new InvalidRequestError('the body must be {"id": the id of a [[db]]}');
+}
+
+/** Ours own memory, never shared: what the types of the fetch API want to be told. */
+function bodyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return bytes as Uint8Array<ArrayBuffer>;
+}

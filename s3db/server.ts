@@ -1,0 +1,262 @@
+import { authenticate } from '../auth/authenticate.ts';
+import { staticCredentials } from '../auth/static_credentials.ts';
+import { dialPeer, type DialedPeer } from '../transport/peer.ts';
+import { listenTransport, type ReloadableServer } from '../transport/server.ts';
+import { greet, firstBoot, helloHandler, helloMethod, type Greeting } from './bootstrap.ts';
+import { ClusterMember } from './cluster_member.ts';
+import type { Database } from './database.ts';
+import { MemberDatabase } from './member_database.ts';
+import { peerIdOf, MemberDirectory } from './peer_links.ts';
+import { enterCluster, openReplicaFiles, type ReplicaFiles } from './replica_files.ts';
+import { configurationDigest, saveIdentity, type Member, type ReplicaIdentity } from './replica_identity.ts';
+import { listenRest, type RestListener } from './rest/listener.ts';
+import type { DbAddress, S3dbServerOptions } from './server_options.ts';
+import { ReplicaService } from './replica_service.ts';
+
+/**
+ * One replica of the database: its files, its place in the cluster, its REST listener. It listens at once; it serves once
+ * it belongs to a cluster, which on a first boot needs every configured replica, and sees a leader.
+ */
+export class S3dbServer {
+  readonly #options: S3dbServerOptions;
+  readonly #files: ReplicaFiles;
+  readonly #peers = new Map<number, DialedPeer>();
+  readonly #members: MemberDirectory;
+  readonly #service: ReplicaService;
+  readonly #closing = new AbortController();
+  #identity: ReplicaIdentity;
+  #saving: Promise<void> = Promise.resolve();
+  #transport: ReloadableServer | undefined;
+  #rest: RestListener | undefined;
+  #member: ClusterMember | undefined;
+  #entering: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+
+  private constructor(options: S3dbServerOptions, files: ReplicaFiles) {
+    this.#options = options;
+    this.#files = files;
+    this.#identity = files.identity;
+    this.#members = new MemberDirectory(files.identity.members);
+    this.#members.set(files.identity);
+    this.#service = new ReplicaService({
+      self: options,
+      addresses: allAddresses(options),
+      members: this.#members,
+      member: () => this.#member,
+    });
+  }
+
+  /**
+   * Opens the directory and both ports. @throws when either can't be: a directory that can't be trusted, a port that is taken.
+   */
+  static async open(options: S3dbServerOptions): Promise<S3dbServer> {
+    const server = new S3dbServer(options, await openReplicaFiles(options.directory, options.id));
+    try {
+      await server.#start();
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+    return server;
+  }
+
+  /** Where REST is served. */
+  get host(): string {
+    return this.#options.host;
+  }
+
+  get port(): number {
+    return this.#rest?.port ?? this.#options.port;
+  }
+
+  /** Whether it runs and sees a leader. */
+  get healthy(): boolean {
+    return this.#service.healthy();
+  }
+
+  /** Resolves once it sees a leader. @throws UnavailableError */
+  async ready(timeoutMs: number): Promise<void> {
+    await this.#service.leader(timeoutMs);
+  }
+
+  /** The database through this replica, without the way through HTTP: for gateways in the same process. */
+  database(): Database {
+    return new MemberDatabase(this.#service);
+  }
+
+  async reloadCertificates(tls: S3dbServerOptions['tls']): Promise<void> {
+    this.#rest?.reloadCertificates(tls);
+    await this.#transport?.reloadCertificates(tls);
+  }
+
+  /** Ends what is under way, hands leadership over, closes the files. Takes a few seconds at most. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #start(): Promise<void> {
+    const { host, raftPort, id, tls, transport, logger } = this.#options;
+    const { driver, clusterId, secret } = transport;
+    const self = peerIdOf(id);
+    this.#transport = await listenTransport({
+      driver,
+      clusterId,
+      secret,
+      self,
+      host,
+      port: raftPort,
+      tls,
+      logger,
+      handlers: {
+        calls: {
+          [helloMethod]: helloHandler(
+            () => this.#greeting(),
+            (g) => this.#heard(g),
+          ),
+        },
+      },
+    });
+    for (const peer of this.#options.peers) {
+      if (peer.id === id) continue;
+      this.#peers.set(
+        peer.id,
+        dialPeer({
+          driver,
+          clusterId,
+          secret,
+          self,
+          peer: peerIdOf(peer.id),
+          host: peer.host,
+          port: peer.raftPort,
+          tls: { ca: tls.ca },
+          logger,
+          onState: (state) => {
+            if (state === 'down') this.#member?.peerDown(peer.id);
+          },
+        }),
+      );
+    }
+    const { region, credentials } = this.#options;
+    const store = staticCredentials([
+      { ...credentials, accountId: '', displayName: 's3db', admin: false, policy: [] },
+    ]);
+    if (this.#identity.cluster !== undefined) await this.#run(this.#identity);
+    else this.#entering = this.#enter();
+    this.#rest = await listenRest({
+      host,
+      port: this.#options.port,
+      tls,
+      logger,
+      service: this.#service,
+      authenticator: (request, bodySha256) =>
+        authenticate(request, {
+          credentials: store,
+          nowMs: Date.now(),
+          region,
+          service: 's3db',
+          ...(bodySha256 === undefined ? {} : { bodySha256 }),
+        }),
+    });
+  }
+
+  /** Finds or founds the cluster. Failing at that is fatal, like any failure of the replica. */
+  async #enter(): Promise<void> {
+    try {
+      const { kind, cluster } = await firstBoot({
+        identity: this.#identity,
+        configurationDigest: this.#configurationDigest(),
+        peers: this.#peers,
+        onGreeting: (greeting) => this.#heard(greeting),
+        signal: this.#closing.signal,
+        logger: this.#options.logger,
+      });
+      const founder = kind === 'founder';
+      this.#identity = await enterCluster(this.#options.directory, this.#files, { cluster, founder });
+      for (const member of cluster.founders) {
+        if (this.#members.holderOf(member.slot) === undefined) this.#members.set(member);
+      }
+      this.#options.logger.info({ cluster: cluster.id, founder }, 'this replica belongs to a cluster now');
+      const voters = founder ? cluster.founders.map((member) => member.replicaId) : [];
+      await this.#run(this.#identity, {
+        hardState: { term: 0, vote: 0n, commit: 0 },
+        snapshot: { index: 0, term: 0, configuration: { voters, learners: [], removed: [] } },
+        entries: [],
+      });
+    } catch (error) {
+      if (this.#closing.signal.aborted) return;
+      this.#service.fail(error, this.#options.onFatal);
+    }
+  }
+
+  async #run(identity: ReplicaIdentity, recovered = this.#files.recovered): Promise<void> {
+    const { transport, peers, options } = {
+      transport: this.#transport,
+      peers: this.#peers,
+      options: this.#options,
+    };
+    const { cluster } = identity;
+    if (transport === undefined || cluster === undefined) throw new Error('not in a cluster yet');
+    const member = await ClusterMember.start({
+      identity: { replicaId: identity.replicaId, slot: identity.slot },
+      clusterId: new Uint8Array(Buffer.from(cluster.id, 'hex')),
+      files: this.#files,
+      recovered,
+      directory: options.directory,
+      peers,
+      members: this.#members,
+      onMember: (news) => this.#heard(news),
+      logger: options.logger,
+      onFatal: options.onFatal,
+      signal: this.#closing.signal,
+      ...(options.timing === undefined ? {} : { timing: options.timing }),
+      ...(options.retention === undefined ? {} : { retention: options.retention }),
+    });
+    transport.addHandlers(member.handlers());
+    this.#member = member;
+    this.#service.entered();
+    // The others may have changed their incarnation while this one was away.
+    for (const peer of peers.values()) void this.#meet(peer);
+  }
+
+  async #meet(peer: DialedPeer): Promise<void> {
+    const greeting = await greet(peer, this.#greeting(), this.#closing.signal);
+    if (greeting !== undefined) this.#heard(greeting);
+  }
+
+  #heard(member: Member): void {
+    if (!this.#members.set({ slot: member.slot, replicaId: member.replicaId })) return;
+    if (this.#identity.cluster === undefined) return;
+    this.#identity = { ...this.#identity, members: this.#members.list() };
+    const saved = this.#identity;
+    this.#saving = this.#saving.then(() => saveIdentity(this.#options.directory, saved));
+    this.#saving.catch((error: unknown) => this.#service.fail(error, this.#options.onFatal));
+  }
+
+  #greeting(): Greeting {
+    const { slot, replicaId, cluster } = this.#identity;
+    return { slot, replicaId, cluster, configurationDigest: this.#configurationDigest() };
+  }
+
+  #configurationDigest(): string {
+    return configurationDigest(allAddresses(this.#options));
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.abort();
+    await this.#entering;
+    await this.#member?.handOver();
+    await this.#rest?.close();
+    await this.#member?.close();
+    await Promise.all([...this.#peers.values()].map((peer) => peer.close()));
+    await this.#transport?.close();
+    await this.#saving.catch(() => undefined);
+    await this.#files.state.close();
+    await this.#files.storage.close();
+  }
+}
+
+function allAddresses(options: S3dbServerOptions): DbAddress[] {
+  const { id, host, port, raftPort } = options;
+  return [...options.peers.filter((peer) => peer.id !== id), { id, host, port, raftPort }];
+}
