@@ -45,6 +45,7 @@ export interface CompactedSegment {
 
 /** Copies on their way to the disk at a time. */
 const MAX_UNDERWAY_BYTES = 8 * 1024 * 1024;
+const MAX_UNDERWAY = 256;
 
 /** Sealed segments of which at least `minDeadFraction` is dead, the deadest first. */
 export function candidates(source: CompactionSource, minDeadFraction: number): readonly Candidate[] {
@@ -85,8 +86,8 @@ export async function compactSegment(
   const { segment, pace } = job;
   const moved = new Map<string, MovedShard>();
   const closes = new Set<string>();
-  const idle: { readonly shardKey: Buffer; readonly position: Position }[] = [];
-  const copies = new Copies(log);
+  const tombstones: { readonly shardKey: Buffer; readonly position: Position }[] = [];
+  const copies = new Underway();
   let movedBytes = 0;
   let sizeBytes = 0;
   let damaged = false;
@@ -102,11 +103,8 @@ export async function compactSegment(
     const name = shardKey.toString('latin1');
     if (record.type === RECORD_CLOSE) closes.add(name);
     const found = judge(index, { shardKey, item });
-    if (found === 'idle') {
-      idle.push({ shardKey, position });
-    } else if (found === 'tombstone') {
-      await copyTombstone(source, { shardKey, position });
-      movedBytes += position.lengthBytes;
+    if (found === 'tombstone') {
+      tombstones.push({ shardKey, position });
     } else if (found !== undefined) {
       const shard = moved.get(name) ?? {
         shardKey,
@@ -117,23 +115,33 @@ export async function compactSegment(
       if (found.block !== undefined) {
         const { block } = found;
         movedBytes += position.lengthBytes;
-        await copies.add(record, (place) => shard.places.set(block, place));
+        await log.ready();
+        await copies.add(record.payload.length, async () => {
+          const [place] = await log.append([record], { essential: true });
+          if (place !== undefined) shard.places.set(block, { segment: place.segment, offset: place.offset });
+        });
       }
     }
     await pace.spend(position.lengthBytes);
   }
   await copies.done();
-  for (const shard of moved.values()) await repoint(source, shard);
+  for (const shard of moved.values()) await copies.add(0, () => repoint(source, shard));
+  await copies.done();
 
+  // Only now: the copy of a close that lost against a deletion gives it something to cover.
   let idleBytes = 0;
-  for (const tombstone of idle) {
+  for (const tombstone of tombstones) {
     const { shardKey, position } = tombstone;
     const entry = index.get(shardKey);
     if (entry?.kind !== 'deleted' || !isAt(entry.position, position)) continue;
-    // The copy of a close that lost against the deletion may have given it something to cover.
-    if (entry.ghosts.some((ghost) => ghost !== segment)) await copyTombstone(source, tombstone);
-    else idleBytes += position.lengthBytes;
+    if (entry.ghosts.some((ghost) => ghost !== segment)) {
+      movedBytes += position.lengthBytes;
+      await copies.add(0, () => copyTombstone(source, { shardKey, order: entry.order }));
+    } else {
+      idleBytes += position.lengthBytes;
+    }
   }
+  await copies.done();
 
   // What a damaged live record belongs to still points here, and waits for repair.
   if (index.liveBytesOf(segment) > idleBytes) return { segment, movedBytes, freedBytes: 0, kept: true };
@@ -147,21 +155,16 @@ export async function compactSegment(
   return { segment, movedBytes, freedBytes: sizeBytes - movedBytes, kept: false };
 }
 
-/**
- * Whether the index points at this very record. A block comes with its number; a tombstone that covers only what goes
- * with the segment is idle.
- */
+/** Whether the index points at this very record. A block comes with its number. */
 function judge(
   index: ShardIndex,
   found: { readonly shardKey: Buffer; readonly item: ScanItem & { readonly kind: 'record' } },
-): 'tombstone' | 'idle' | { readonly entry: LiveEntry; readonly block: number | undefined } | undefined {
+): 'tombstone' | { readonly entry: LiveEntry; readonly block: number | undefined } | undefined {
   const { position, record } = found.item;
   const entry = index.get(found.shardKey);
   if (entry === undefined) return undefined;
   if (record.type === RECORD_TOMBSTONE) {
-    const covers = entry.ghosts.some((ghost) => ghost !== position.segment);
-    if (entry.kind !== 'deleted' || !isAt(entry.position, position)) return undefined;
-    return covers ? 'tombstone' : 'idle';
+    return entry.kind === 'deleted' && isAt(entry.position, position) ? 'tombstone' : undefined;
   }
   if (entry.kind !== 'live') return undefined;
   if (record.type === RECORD_CLOSE) {
@@ -173,20 +176,17 @@ function judge(
   return place !== undefined && isAt(place, position) ? { entry, block } : undefined;
 }
 
+/** The index takes the copy only while the deletion is still what is true of the shard. */
 async function copyTombstone(
   source: CompactionSource,
-  tombstone: { readonly shardKey: Buffer; readonly position: Position },
+  tombstone: { readonly shardKey: Buffer; readonly order: number },
 ): Promise<void> {
-  const { log, index } = source;
-  const { shardKey } = tombstone;
-  const entry = index.get(shardKey);
-  if (entry?.kind !== 'deleted' || !isAt(entry.position, tombstone.position)) return;
-  const { order } = entry;
+  const { shardKey, order } = tombstone;
   await source.applied(async () => {
     const record = { type: RECORD_TOMBSTONE, key: shardKey, payload: encodeTombstone(order) };
-    const [position] = await log.append([record], { essential: true });
+    const [position] = await source.log.append([record], { essential: true });
     if (position === undefined) throw new TypeError('an append without a position');
-    index.apply(shardKey, { kind: 'tombstone', order, position });
+    source.index.apply(shardKey, { kind: 'tombstone', order, position });
   });
 }
 
@@ -209,37 +209,27 @@ async function repoint(source: CompactionSource, shard: MovedShard): Promise<voi
   });
 }
 
-/** Appends that are on their way, bounded. */
-class Copies {
-  readonly #log: Log;
-  #underway: { readonly bytes: number; readonly done: Promise<void> }[] = [];
+/** Appends that are on their way, bounded in bytes and number, so that they share groups. */
+class Underway {
+  readonly #appends: { readonly bytes: number; readonly done: Promise<void> }[] = [];
   #bytes = 0;
 
-  constructor(log: Log) {
-    this.#log = log;
-  }
-
-  async add(
-    record: { readonly type: number; readonly key: Uint8Array; readonly payload: Uint8Array },
-    onPlaced: (place: BlockPlace) => void,
-  ): Promise<void> {
-    await this.#log.ready();
-    const done = this.#log.append([record], { essential: true }).then(([position]) => {
-      if (position !== undefined) onPlaced({ segment: position.segment, offset: position.offset });
-    });
+  async add(payloadBytes: number, append: () => Promise<void>): Promise<void> {
+    const bytes = Math.max(payloadBytes, MAX_UNDERWAY_BYTES / MAX_UNDERWAY);
+    const done = append();
     // It is awaited below; until then a rejection has a listener.
     done.catch(() => undefined);
-    this.#underway.push({ bytes: record.payload.length, done });
-    this.#bytes += record.payload.length;
+    this.#appends.push({ bytes, done });
+    this.#bytes += bytes;
     while (this.#bytes > MAX_UNDERWAY_BYTES) await this.#oldest();
   }
 
   async done(): Promise<void> {
-    while (this.#underway.length > 0) await this.#oldest();
+    while (this.#appends.length > 0) await this.#oldest();
   }
 
   async #oldest(): Promise<void> {
-    const oldest = this.#underway.shift();
+    const oldest = this.#appends.shift();
     if (oldest === undefined) return;
     this.#bytes -= oldest.bytes;
     await oldest.done;

@@ -80,6 +80,8 @@ export interface CompactOptions extends PaceOptions {
   /** Segments with less dead bytes than this part of them are left alone. Default 0.5. */
   readonly minDeadFraction?: number;
   readonly maxSegments?: number;
+  /** Only these. */
+  readonly segments?: readonly number[];
 }
 
 const MAX_BLOCKS = 1 << 20;
@@ -352,6 +354,7 @@ export class ShardStore implements ShardStorage {
     const done: CompactedSegment[] = [];
     for (const { segment } of candidates(source, options.minDeadFraction ?? 0.5)) {
       if (done.length >= (options.maxSegments ?? Infinity)) break;
+      if (options.segments?.includes(segment) === false) continue;
       this.#checkOpen();
       done.push(await compactSegment(source, { segment, pace }));
     }
