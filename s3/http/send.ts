@@ -23,22 +23,22 @@ export async function writeReply(
   },
 ): Promise<number> {
   const { body } = reply;
-  if (body === undefined || typeof body === 'string') {
-    const sizeBytes = body === undefined ? 0 : Buffer.byteLength(body);
-    if (body !== undefined && !options.head) reply.headers['content-length'] = String(sizeBytes);
-    else if (body === undefined && hasEmptyBody(reply, options.head)) reply.headers['content-length'] = '0';
-    outgoing.writeHead(reply.status, reply.headers);
-    const text = options.head ? undefined : body;
-    if (options.end) outgoing.end(text);
-    else if (text !== undefined) outgoing.write(text);
-    else outgoing.flushHeaders();
-    return options.head ? 0 : sizeBytes;
+  if (body !== undefined && typeof body !== 'string') {
+    return writeStream(outgoing, reply, { stream: body, pace: new Pace(options.pace) });
   }
-  return writeStream(outgoing, reply, { stream: body, pace: new Pace(options.pace) });
+  checkOpen(outgoing);
+  const text = options.head ? undefined : body;
+  const sizeBytes = text === undefined ? 0 : Buffer.byteLength(text);
+  if (mustTellLength(reply, options.head)) reply.headers['content-length'] = String(sizeBytes);
+  outgoing.writeHead(reply.status, reply.headers);
+  if (options.end) outgoing.end(text);
+  else if (text !== undefined) outgoing.write(text);
+  else outgoing.flushHeaders();
+  return sizeBytes;
 }
 
 /** Whether the length must be said: not where HTTP forbids it, nor where a HEAD's own headers say it. */
-function hasEmptyBody(reply: Reply, head: boolean): boolean {
+function mustTellLength(reply: Reply, head: boolean): boolean {
   return !head && reply.status !== 204 && reply.status !== 304;
 }
 
@@ -54,6 +54,7 @@ async function writeStream(
   let sentBytes = 0;
   let finished = false;
   try {
+    checkOpen(outgoing);
     let result = await iterator.next();
     // One chunk is read ahead of the one being written: a small object goes out in one piece with its headers, and a
     // big one is read while the socket drains.
@@ -96,6 +97,10 @@ async function writeStream(
   }
 }
 
+function checkOpen(outgoing: ServerResponse): void {
+  if (outgoing.destroyed) throw new ClientGoneError('The client closed the connection.');
+}
+
 /** Nothing may follow the promised bytes; what the stream still has to check, it checks before the last are sent. */
 async function mustEnd(
   iterator: AsyncIterator<Uint8Array>,
@@ -120,7 +125,7 @@ class Drain {
   }
 
   async wait(): Promise<void> {
-    this.#checkOpen();
+    checkOpen(this.#outgoing);
     const allowanceMs = this.#pace.allowanceMs;
     const beganMs = performance.now();
     const timedOut =
@@ -135,11 +140,7 @@ class Drain {
     this.#wake = undefined;
     this.#pace.waited(performance.now() - beganMs);
     if (timedOut) throw new ClientGoneError('The client reads too slowly.');
-    this.#checkOpen();
-  }
-
-  #checkOpen(): void {
-    if (this.#outgoing.destroyed) throw new ClientGoneError('The client closed the connection.');
+    checkOpen(this.#outgoing);
   }
 
   release(): void {

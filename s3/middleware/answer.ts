@@ -90,7 +90,6 @@ export class Answerer {
   ): Promise<void> {
     const { incoming, outgoing, reply, reusable } = answer;
     const { limits } = this.#services;
-    if (outgoing.destroyed) throw new ClientGoneError('The client closed the connection.');
     exchange.sentBytes = await writeReply(outgoing, reply, {
       head: exchange.method === 'HEAD',
       pace: limits.pace,
@@ -98,6 +97,11 @@ export class Answerer {
     });
     settle(exchange);
     if (incoming.complete) return;
+    if (exchange.expectsContinue && !exchange.body.started) {
+      // Nobody sends what was never asked for.
+      outgoing.end();
+      return;
+    }
     const cameToItsEnd = await discardRest(incoming, limits);
     if (!reusable) outgoing.end();
     else if (!cameToItsEnd) incoming.socket.destroy();

@@ -1,6 +1,7 @@
 import { createMiddleware } from 'hono/factory';
 import { authenticate } from '../../auth/authenticate.ts';
 import type { CredentialStore } from '../../auth/credentials.ts';
+import { S3Error } from '../errors.ts';
 import type { S3Env } from '../exchange.ts';
 import type { Query } from '../http/query.ts';
 
@@ -42,12 +43,18 @@ export function authentication(options: AuthenticationOptions): ReturnType<typeo
 const notHoisted =
   /^x-amz-(?:algorithm|credential|date|expires|signedheaders|signature|security-token|content-sha256|checksum-.*|sdk-checksum-algorithm|user-agent)$/;
 
+const headerName = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
+
 /** `x-amz-*` headers that were signed into the query of a presigned URL. They count like headers. */
 function hoistedHeaders(query: Query): Map<string, readonly string[]> {
   const hoisted = new Map<string, readonly string[]>();
   for (const [name, value] of query.entries()) {
     const header = name.toLowerCase();
-    if (header.startsWith('x-amz-') && !notHoisted.test(header)) hoisted.set(header, [value]);
+    if (!header.startsWith('x-amz-') || notHoisted.test(header)) continue;
+    if (!headerName.test(header)) {
+      throw new S3Error('InvalidArgument', 'This is not the name of a header.', { ArgumentName: name });
+    }
+    hoisted.set(header, [value]);
   }
   return hoisted;
 }

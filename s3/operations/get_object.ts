@@ -1,18 +1,19 @@
 import { answeredBytes, objectHeaders } from '../http/answer_headers.ts';
 import type { Operation } from '../operation.ts';
-import { applyOverrides, checkOverrides, readObject } from '../request/read_request.ts';
+import { readObject, responseOverrides } from '../request/read_request.ts';
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html */
 export const getObject: Operation = {
   name: 'GetObject',
   async handle(call) {
-    checkOverrides(call);
+    // Before the object is opened: what can be refused must not leave it open.
+    const overrides = responseOverrides(call);
     const object = await readObject(call, (request) => call.services.backend.getObject(request));
     const headers = objectHeaders(object, {
       checksum: call.headers.get('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED',
       partsCount: call.query.has('partNumber'),
     });
-    applyOverrides(call, headers);
+    Object.assign(headers, overrides);
     return {
       status: object.range === undefined ? 200 : 206,
       headers,

@@ -77,30 +77,27 @@ const overrides: readonly (readonly [parameter: string, header: string])[] = [
 export const overrideParameters: readonly string[] = overrides.map(([parameter]) => parameter);
 
 /**
- * Puts the `response-*` parameters into the answer's headers.
+ * The headers that `response-*` parameters put in place of the object's own.
  * @throws S3Error InvalidRequest for anonymous callers, who could make others' browsers see anything.
  */
-export function applyOverrides(call: Call, headers: Record<string, string>): void {
-  if (call.query.size === 0) return;
+export function responseOverrides(call: Call): Readonly<Record<string, string>> {
+  const headers: Record<string, string> = {};
+  if (call.query.size === 0) return headers;
   for (const [parameter, header] of overrides) {
     const value = call.query.get(parameter);
-    if (value === undefined || value === '') continue;
+    if (value === undefined) continue;
+    if (call.caller.kind === 'anonymous') {
+      throw new S3Error(
+        'InvalidRequest',
+        'Request specific response headers cannot be used for anonymous GET requests.',
+      );
+    }
     if (/[\u0000\r\n]/.test(value)) {
       throw new S3Error('InvalidArgument', 'Header values must not contain line breaks.', {
         ArgumentName: parameter,
       });
     }
-    headers[header] = headerValue(value);
+    if (value !== '') headers[header] = headerValue(value);
   }
-}
-
-/** Whether the query asks for any of them. @throws S3Error InvalidRequest when it does and the caller is anonymous. */
-export function checkOverrides(call: Call): void {
-  if (call.caller.kind === 'signed' || call.query.size === 0) return;
-  if (overrideParameters.some((parameter) => call.query.has(parameter))) {
-    throw new S3Error(
-      'InvalidRequest',
-      'Request specific response headers cannot be used for anonymous GET requests.',
-    );
-  }
+  return headers;
 }
