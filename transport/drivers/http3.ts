@@ -37,6 +37,8 @@ const windows = { initialMaxData: 1_000_000_000, initialMaxStreamDataBidiLocal: 
 /** H3_NO_ERROR and H3_REQUEST_CANCELLED (RFC 9114, section 8.1). */
 const noError = 0x100;
 const requestCancelled = 0x10c;
+/** How long the answer to a request that is no lane may take to leave. */
+const answerMs = 500;
 /** Port 0 is free for UDP first and must then be free for TCP as well. */
 const freePortAttempts = 8;
 
@@ -147,8 +149,10 @@ class Http3Listener implements Listener {
       stream.on('error', (error: Error) => {
         this.#options.logger?.info({ error: error.message }, 'a request that is no lane failed');
       });
-      stream.respond({ ':status': '404' }, { endStream: true });
-      drop();
+      stream.resume();
+      stream.respond({ ':status': '404' });
+      stream.end();
+      setTimeout(drop, answerMs).unref();
       return;
     }
     stream.respond({ ':status': '200' });
