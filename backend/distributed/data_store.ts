@@ -10,6 +10,7 @@ import type {
 import type { GlobalState } from '../global_state.ts';
 import { readContent } from './content_reader.ts';
 import { ContentWriter } from './content_writer.ts';
+import type { ContentIndex } from './content_index.ts';
 import { ContentUpload } from './content_upload.ts';
 import { Epochs } from './epochs.ts';
 import type { EpochUse } from './epochs.ts';
@@ -17,12 +18,14 @@ import type { Codec, CodeShape } from './erasure/codec.ts';
 import { CodecFactory } from './erasure/codec_factory.ts';
 import { decodeLocator, encodeLocator } from './locator.ts';
 import type { ContentLayout } from './locator.ts';
+import { BytePace } from './pace.ts';
 import { Ring } from './placement.ts';
 import { defaultTiming } from './ports.ts';
 import type { Clock, Logger, Membership, ShardNode, Timing } from './ports.ts';
 import { ReadPace } from './read_pace.ts';
 import { RepairReporter } from './repair_reporter.ts';
 import { repairOperation } from './repair_rows.ts';
+import { Repairer } from './repairer.ts';
 import { withDeadline } from './waiting.ts';
 
 export interface DistributedDataStoreOptions {
@@ -150,6 +153,21 @@ export class DistributedDataStore implements DataStore {
         cause: new AggregateError(failed.map((result) => result.reason as unknown)),
       });
     }
+  }
+
+  /** What rebuilds missing shards, at no more than `bytesPerSecond`, under this store's epochs. */
+  repairer(options: { readonly contents: ContentIndex; readonly bytesPerSecond: number }): Repairer {
+    const { clock, logger } = this.#options;
+    return new Repairer({
+      contents: options.contents,
+      pace: new BytePace(options.bytesPerSecond, clock),
+      epochs: this.#epochs,
+      codecs: this.#codecs,
+      order: (id) => this.#order(id),
+      timing: this.#timing,
+      clock,
+      logger,
+    });
   }
 
   /** Waits for what is being cleaned up, and gives up its epochs. The state stays open: it belongs to the opener. */

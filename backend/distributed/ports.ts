@@ -1,4 +1,7 @@
-import type { ShardStorage } from '../../wal/shard_storage.ts';
+import type { ShardClient } from '../../transport/shard_client.ts';
+
+/** What keeps the shards of one node: its store, in this process or behind the transport. */
+export type ShardStorage = Pick<ShardClient, 'put' | 'get' | 'stat' | 'delete' | 'scan' | 'usage'>;
 
 /** A member of the cluster that keeps shards, up or not. */
 export interface ShardNode {

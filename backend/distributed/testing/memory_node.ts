@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict';
 
-import type {
-  ByteRange,
-  PutOptions,
-  ShardKey,
-  ShardStat,
-  ShardStorage,
-  StorageUsage,
-} from '../../../wal/shard_storage.ts';
-import type { NodeState, ShardNode } from '../ports.ts';
+import type { NodeState, ShardNode, ShardStorage } from '../ports.ts';
+
+type ShardKey = Parameters<ShardStorage['put']>[0];
+type PutOptions = Parameters<ShardStorage['put']>[1];
+type ByteRange = NonNullable<Parameters<ShardStorage['get']>[1]>;
+type ShardStat = Awaited<ReturnType<ShardStorage['put']>>;
+type StorageUsage = Awaited<ReturnType<ShardStorage['usage']>>;
 
 /** Throws as the real store does, local or remote. */
 class ShardError extends Error {
@@ -133,7 +131,7 @@ export class MemoryNode implements ShardNode, ShardStorage {
   }
 
   async stat(shard: ShardKey): Promise<ShardStat | undefined> {
-    if (this.onGet !== undefined) await this.#misbehave(this.onGet.kind);
+    if (this.onGet?.afterBytes === 0) await this.#misbehave(this.onGet.kind);
     return this.shards.get(keyOf(shard))?.stat;
   }
 

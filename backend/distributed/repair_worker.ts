@@ -1,0 +1,165 @@
+import { ConditionFailedError } from '../../s3db/errors.ts';
+import type { GlobalState } from '../global_state.ts';
+import { Lease } from './lease.ts';
+import { decodeLocator } from './locator.ts';
+import { sleep } from './pace.ts';
+import type { Clock, Logger } from './ports.ts';
+import { decodeRepairRow, repairPrefix } from './repair_rows.ts';
+import type { RepairScanner } from './repair_scanner.ts';
+import type { Repairer } from './repairer.ts';
+
+export interface RepairWorkerOptions {
+  readonly repairer: Pick<Repairer, 'repair' | 'isWorthwhile'>;
+  /** Looks now and then whether anything is missing that nobody noticed. */
+  readonly scanner?: RepairScanner;
+  readonly state: GlobalState;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly randomBytes: (count: number) => Uint8Array;
+  /** Names this process in the lease. */
+  readonly holder: string;
+  /** Pause after a pass over the queue (default 5 s). */
+  readonly idleMs?: number;
+  /** Default 30 s. */
+  readonly leaseMs?: number;
+  /** Contents worked on at once (default 4). */
+  readonly atOnce?: number;
+}
+
+/** What the worker did since it was opened. */
+export interface RepairProgress {
+  readonly repaired: number;
+  /** Rows of the last pass that are still there. */
+  readonly waiting: number;
+  readonly failed: number;
+}
+
+const rowsPerPage = 200;
+const leaseKey = Buffer.from('repair-lease');
+
+/**
+ * Works on the repair queue, most endangered content first, while it holds the lease; one of all processes does.
+ * Nothing is remembered but the rows: a worker that dies is followed by another that begins at the front.
+ */
+export class RepairWorker {
+  readonly #options: RepairWorkerOptions;
+  readonly #lease: Lease;
+  readonly #stop = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+  #repaired = 0;
+  #waiting = 0;
+  #failed = 0;
+
+  private constructor(options: RepairWorkerOptions) {
+    this.#options = options;
+    this.#lease = new Lease({
+      state: options.state,
+      key: leaseKey,
+      leaseMs: options.leaseMs ?? 30_000,
+      holder: options.holder,
+      clock: options.clock,
+      logger: options.logger,
+      randomBytes: options.randomBytes,
+    });
+  }
+
+  /** Starts working. */
+  static open(options: RepairWorkerOptions): RepairWorker {
+    const worker = new RepairWorker(options);
+    worker.#running = worker.#run();
+    return worker;
+  }
+
+  get progress(): RepairProgress {
+    return { repaired: this.#repaired, waiting: this.#waiting, failed: this.#failed };
+  }
+
+  /** Stops after what is under way has been given up, and gives the lease back. */
+  async close(): Promise<void> {
+    this.#stop.abort(new Error('the repair worker is closed'));
+    await this.#running;
+    await this.#lease.release();
+  }
+
+  async #run(): Promise<void> {
+    const { clock, logger, idleMs = 5000 } = this.#options;
+    const { signal } = this.#stop;
+    let pauseMs = idleMs;
+    while (!signal.aborted) {
+      const before = this.#repaired;
+      try {
+        if (await this.#lease.keep()) {
+          await this.#options.scanner?.scanIfDue({ signal, keep: () => this.#lease.keep() });
+          await this.#pass();
+        }
+      } catch (error) {
+        if (!this.#isClosed()) logger.warn({ err: error }, 'a pass over the repair queue was broken off');
+      }
+      // Rows that wait for nodes to come back are not asked for as often as new ones.
+      pauseMs = this.#waiting === 0 || this.#repaired > before ? idleMs : Math.min(2 * pauseMs, 12 * idleMs);
+      await sleep(pauseMs, { clock, signal });
+    }
+  }
+
+  #isClosed(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  async #pass(): Promise<void> {
+    let startAfter: Uint8Array | undefined;
+    let waiting = 0;
+    do {
+      const page = await this.#options.state.scan({
+        table: 'state',
+        prefix: repairPrefix,
+        limit: rowsPerPage,
+        ...(startAfter === undefined ? {} : { startAfter }),
+      });
+      const rows = [...page.items].reverse();
+      const lanes = Array.from({ length: this.#options.atOnce ?? 4 }, async () => {
+        for (let row = rows.pop(); row !== undefined; row = rows.pop()) {
+          if (this.#isClosed() || !(await this.#lease.keep())) return;
+          if (!(await this.#work(row))) waiting += 1;
+        }
+      });
+      await Promise.all(lanes);
+      startAfter = page.next;
+    } while (startAfter !== undefined && !this.#isClosed());
+    this.#waiting = waiting;
+  }
+
+  /** Whether the row is done with. */
+  async #work(item: { readonly key: Uint8Array; readonly value: Uint8Array }): Promise<boolean> {
+    const { signal } = this.#stop;
+    try {
+      const row = decodeRepairRow(item.value);
+      if (!this.#options.repairer.isWorthwhile(row)) return false;
+      const { contentId } = decodeLocator(row.locator);
+      const outcome = await this.#options.repairer.repair(contentId, { suspected: row.missing, signal });
+      if (outcome === 'waiting') return false;
+      if (outcome === 'whole') this.#repaired += 1;
+      await this.#done(item);
+      return true;
+    } catch (error) {
+      if (this.#isClosed()) return false;
+      this.#failed += 1;
+      this.#options.logger.warn(
+        { err: error, row: Buffer.from(item.key.subarray(repairPrefix.length)).toString('hex') },
+        'content could not be repaired yet',
+      );
+      return false;
+    }
+  }
+
+  /** Removes the row, unless something new was found meanwhile. */
+  async #done(item: { readonly key: Uint8Array; readonly value: Uint8Array }): Promise<void> {
+    try {
+      await this.#options.state.batch({
+        conditions: [{ table: 'state', key: item.key, equals: item.value }],
+        operations: [{ type: 'delete', table: 'state', key: item.key }],
+      });
+    } catch (error) {
+      if (!(error instanceof ConditionFailedError)) throw error;
+    }
+  }
+}
