@@ -48,8 +48,9 @@ export const serverSilenceMs = 10_000;
 export const handshakeMs = 5000;
 /** Lanes that may be between opening and authentication on one server; the oldest makes room. */
 export const maxUnauthenticatedLanes = 256;
-/** Authenticated lanes on one server. */
+/** Authenticated lanes on one server, and those of one peer among them (a dialer has three). */
 export const maxLanes = 4096;
+export const maxLanesPerPeer = 96;
 
 /** Time for a driver to connect; `auto` gives HTTP/3 this long before it tries HTTP/2. */
 export const connectMs = 2000;

@@ -2,7 +2,13 @@ import type { ByteStream, Driver, Listener, ServerTls, StreamOrigin, TransportLo
 import { type DriverName, selectDriver } from './drivers/select.ts';
 import { TransportError, messageOf } from './errors.ts';
 import { Lane } from './lane.ts';
-import { closeGraceMs, maxLanes, maxUnauthenticatedLanes, serverSilenceMs } from './limits.ts';
+import {
+  closeGraceMs,
+  maxLanes,
+  maxLanesPerPeer,
+  maxUnauthenticatedLanes,
+  serverSilenceMs,
+} from './limits.ts';
 import { pausedMs } from './pause.ts';
 import { requireSecret } from './peer.ts';
 import { requireLabel } from './peer_name.ts';
@@ -55,6 +61,7 @@ class Server implements ReloadableServer {
   readonly #calls = new Map<string, Handler>();
   readonly #notices = new Map<string, (from: PeerId, payload: Uint8Array) => void>();
   readonly #lanes = new Set<ServerLane>();
+  readonly #lanesOf = new Map<PeerId, number>();
   /** Streams that haven't proved anything, oldest first. */
   readonly #unauthenticated = new Map<ByteStream, StreamOrigin>();
   #listener: Listener | undefined;
@@ -151,19 +158,29 @@ class Server implements ReloadableServer {
       lane.destroy(new TransportError('unreachable', 'the server closes'));
       return;
     }
-    if (this.#lanes.size >= maxLanes) {
-      lane.fail(new TransportError('overloaded', `${maxLanes} lanes are open`));
+    const { from } = lane.hello;
+    const ofPeer = this.#lanesOf.get(from) ?? 0;
+    if (this.#lanes.size >= maxLanes || ofPeer >= maxLanesPerPeer) {
+      lane.fail(new TransportError('overloaded', 'too many lanes are open'));
       return;
     }
+    this.#lanesOf.set(from, ofPeer + 1);
     const serverLane: ServerLane = new ServerLane({
       lane,
       handlers: { calls: this.#calls, notices: this.#notices },
-      onClosed: () => this.#lanes.delete(serverLane),
+      onClosed: () => this.#closed(serverLane),
       onNoticeError: (method, error) => {
         this.#options.logger?.warn({ method, error: messageOf(error) }, 'the handler of a notice failed');
       },
     });
     this.#lanes.add(serverLane);
+  }
+
+  #closed(lane: ServerLane): void {
+    this.#lanes.delete(lane);
+    const left = (this.#lanesOf.get(lane.from) ?? 1) - 1;
+    if (left === 0) this.#lanesOf.delete(lane.from);
+    else this.#lanesOf.set(lane.from, left);
   }
 
   /** The oldest of those that prove nothing goes; an honest one needs a few milliseconds. */
