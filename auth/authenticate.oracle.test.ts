@@ -31,6 +31,8 @@ const text = fc.oneof(
     maxLength: 12,
   }),
 );
+/** The signers keep parameters in plain objects, where this one is no key like others. */
+const parameterName = text.filter((name) => name !== '__proto__');
 const key = fc.array(text, { maxLength: 5 }).map((parts) => parts.join('/'));
 const headerValue = fc
   .string({ unit: fc.constantFrom('a', 'Z', '0', ' ', ' ', '\t', ',', ';', '"', 'é', '€'), maxLength: 20 })
@@ -81,7 +83,7 @@ async function isSigned(request: SignedRequest): Promise<boolean> {
 }
 
 describe('@smithy/signature-v4', () => {
-  const query = fc.dictionary(text, fc.oneof(text, fc.array(text, { minLength: 1, maxLength: 3 })), {
+  const query = fc.dictionary(parameterName, fc.oneof(text, fc.array(text, { minLength: 1, maxLength: 3 })), {
     maxKeys: 5,
   });
 
@@ -132,7 +134,7 @@ describe('@smithy/signature-v4', () => {
 describe('aws4', () => {
   // It drops empty names and signs only the first of repeated ones for s3.
   const query = fc.dictionary(
-    text.filter((name) => name !== ''),
+    parameterName.filter((name) => name !== ''),
     text,
     { maxKeys: 5 },
   );
@@ -164,6 +166,47 @@ describe('aws4', () => {
       runs,
     );
   });
+});
+
+test('aws4 signs for s3db', async () => {
+  const segment = fc.oneof(fc.constantFrom('', '.', '..', 'v1', '00ff'), text.map(encodeStrictly));
+  const query = fc.dictionary(
+    parameterName.filter((name) => name !== ''),
+    fc.oneof(text, fc.array(text, { minLength: 2, maxLength: 3 })),
+    { maxKeys: 3 },
+  );
+  const body = fc.option(fc.string(), { nil: undefined });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(segment, { maxLength: 6 }),
+      query,
+      body,
+      async (segments, parameters, value) => {
+        const sent = encodeQuery(parameters);
+        const target = `/${segments.join('/')}${sent === '' ? '' : `?${sent}`}`;
+        const hex = createHash('sha256')
+          .update(value ?? '')
+          .digest('hex');
+        const signed = aws4.sign(
+          {
+            service: 's3db',
+            region: 'us-east-1',
+            method: 'POST',
+            path: target,
+            headers: { Host: 'db-1', 'X-Amz-Date': '20130524T000000Z', 'X-Amz-Content-Sha256': hex },
+            ...(value === undefined ? {} : { body: value }),
+          },
+          exampleCredential,
+        );
+        const request = requestOf('POST', signed.path ?? '', signed.headers as Record<string, string>);
+        expect(await authenticate(request, { ...exampleOptions, service: 's3db' })).toMatchObject({
+          kind: 'signed',
+          payload: { kind: 'sha256', hex },
+        });
+      },
+    ),
+    runs,
+  );
 });
 
 describe('the AWS SDK for JavaScript', () => {
