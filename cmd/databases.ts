@@ -1,14 +1,99 @@
+import { DatabaseClient } from '../s3db/client.ts';
 import type { Database } from '../s3db/database.ts';
-import type { DatabaseView } from './admin/cluster_view.ts';
+import { S3dbServer } from '../s3db/server.ts';
 import type { ProcessContext } from './context.ts';
-export async function startDatabases(_c: ProcessContext): Promise<readonly string[]> {
-  throw new Error('x');
-}
-export async function connectDatabase(
-  _c: ProcessContext,
-): Promise<Database & { status(): Promise<readonly DatabaseView[]> }> {
-  throw new Error('x');
-}
+import { DatabaseStatus } from './database_status.ts';
+import { urlHost } from './gateway.ts';
+import type { DbConfig } from './roles.ts';
+import { transportDriver } from './transport_driver.ts';
+
+/** How long a start waits for a leader; a replica of a new cluster waits for all others. */
+const readyMs = 120_000;
+
+/** The metadata database as a gateway uses it. */
 export interface ConnectedDatabase extends Database {
-  status(): Promise<readonly DatabaseView[]>;
+  readonly status: DatabaseStatus;
+}
+
+/** Starts this process's replicas, all at once: each needs the others to be ready. */
+export async function startDatabases(context: ProcessContext): Promise<readonly S3dbServer[]> {
+  const servers = await Promise.all(context.roles.dbs.map((db) => openReplica(context, db)));
+  await Promise.all(servers.map((server) => server.ready(readyMs)));
+  return servers;
+}
+
+export function databaseUrl(server: S3dbServer): string {
+  return `https://${urlHost(server.host)}:${server.port}`;
+}
+
+/**
+ * A replica in this process is used directly, as all of them answer alike; otherwise over REST, to any of them.
+ */
+export async function connectDatabase(
+  context: ProcessContext,
+  local: readonly S3dbServer[],
+): Promise<ConnectedDatabase> {
+  const { lifecycle } = context;
+  const { endpoints, options } = await clientOptions(context);
+  const status = new DatabaseStatus(endpoints, options);
+  lifecycle.add('database status', () => status.close());
+  const [replica] = local;
+  const database =
+    replica === undefined ? await DatabaseClient.open({ ...options, endpoints }) : replica.database();
+  return Object.assign(database, { status });
+}
+
+async function openReplica(context: ProcessContext, db: DbConfig): Promise<S3dbServer> {
+  const { config, identity, lifecycle, logger, fatal, onReload } = context;
+  const self = `db-${db.id}`;
+  const server = await S3dbServer.open({
+    ...addressOf(db),
+    directory: db.path,
+    peers: config.db.map(addressOf),
+    tls: await identity.certificate(db.host, [self]),
+    region: config.region,
+    credentials: { accessKeyId: db.access_key_id, secretAccessKey: db.secret_access_key },
+    transport: { driver: transportDriver(config), clusterId: identity.clusterId, secret: identity.secret },
+    logger,
+    onFatal: fatal,
+  });
+  lifecycle.add(`database ${db.id}`, () => server.close());
+  onReload(`database ${db.id}`, async () =>
+    server.reloadCertificates(await identity.certificate(db.host, [self])),
+  );
+  return server;
+}
+
+function addressOf(db: ProcessContext['config']['db'][number]): {
+  id: number;
+  host: string;
+  port: number;
+  raftPort: number;
+} {
+  return { id: db.id, host: db.host, port: db.port, raftPort: db.raft_port ?? db.port + 1000 };
+}
+
+async function clientOptions(context: ProcessContext): Promise<{
+  readonly endpoints: readonly { id: number; host: string; port: number; servername: string }[];
+  readonly options: { ca: string; region: string; accessKeyId: string; secretAccessKey: string };
+}> {
+  const { config, roles, identity } = context;
+  const [db] = config.db;
+  if (db === undefined) throw new Error('a distributed backend without [[db]]');
+  const own = roles.nodes.length === 1 ? roles.nodes[0]?.host : undefined;
+  const { ca } = await identity.certificate(own ?? config.host);
+  return {
+    endpoints: config.db.map(({ id, host, port }) => ({
+      id,
+      host,
+      port,
+      servername: identity.serverName(`db-${id}`),
+    })),
+    options: {
+      ca,
+      region: config.region,
+      accessKeyId: db.access_key_id,
+      secretAccessKey: db.secret_access_key,
+    },
+  };
 }

@@ -3,6 +3,7 @@ import { DistributedDataStore } from '../backend/distributed/data_store.ts';
 import { DistributedState } from '../backend/distributed/distributed_state.ts';
 import { systemClock } from '../backend/distributed/ports.ts';
 import { openEngine, type Engine } from '../backend/engine/engine.ts';
+import type { S3dbServer } from '../s3db/server.ts';
 import { SkewWatch } from './clock_skew.ts';
 import type { Config } from './config/load.ts';
 import type { ProcessContext } from './context.ts';
@@ -21,10 +22,13 @@ export interface DistributedParts {
 }
 
 /** Shard nodes of this process, connections to the others, and the object engine over all of them. */
-export async function openDistributed(context: ProcessContext): Promise<DistributedParts> {
+export async function openDistributed(
+  context: ProcessContext,
+  databases: readonly S3dbServer[],
+): Promise<DistributedParts> {
   const { config, roles, lifecycle, logger, clock } = context;
   const nodes = await startShardNodes(context);
-  const database = await connectDatabase(context);
+  const database = await connectDatabase(context, databases);
   const state = new DistributedState(database);
   const [own] = roles.nodes;
   const data = await DistributedDataStore.open({
@@ -53,9 +57,10 @@ export async function openDistributed(context: ProcessContext): Promise<Distribu
 /** The distributed backend behind a gateway. */
 export async function startDistributed(
   context: ProcessContext,
+  databases: readonly S3dbServer[],
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, lifecycle, logger, clock, identity } = context;
-  const { backend, nodes, database, state } = await openDistributed(context);
+  const { backend, nodes, database, state } = await openDistributed(context, databases);
   const skew = new SkewWatch({ peers: nodes.peers, clock, logger });
   lifecycle.add('clock watch', async () => skew.close());
   void skew.check();
@@ -63,7 +68,7 @@ export async function startDistributed(
   const view = distributedView({
     clusterId: identity.clusterId,
     members: nodes.members,
-    database,
+    databases: () => database.status.read(),
     state,
     rs: config.rs,
     repairRate: config.repair.rate,

@@ -10,7 +10,7 @@ const usageMs = 1000;
 export interface ViewSources {
   readonly clusterId: string;
   readonly members: readonly ShardNode[];
-  readonly database: { status(): Promise<readonly DatabaseView[]> };
+  readonly databases: () => Promise<readonly DatabaseView[]>;
   readonly state: GlobalState;
   readonly rs: { readonly data: number; readonly parity: number };
   /** Bytes a second. */
@@ -21,7 +21,7 @@ export interface ViewSources {
 export function distributedView(sources: ViewSources): ClusterView {
   return {
     clusterId: sources.clusterId,
-    databases: () => sources.database.status(),
+    databases: sources.databases,
     nodes: () => Promise.all(sources.members.map(viewNode)),
     repair: () => viewRepair(sources),
     obstacles: () => findObstacles(sources),

@@ -58,8 +58,8 @@ export async function openDistributedBackend(options: EmbedOptions): Promise<Emb
       },
       onReload: () => undefined,
     };
-    await startDatabases(context);
-    const { backend } = await openDistributed(context);
+    const databases = await startDatabases(context);
+    const { backend } = await openDistributed(context, databases);
     return { backend, close: async () => lifecycle.close(30_000) };
   } catch (error) {
     await lifecycle.close(10_000);

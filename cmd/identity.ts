@@ -13,6 +13,8 @@ import { certificateName } from '../transport/peer_name.ts';
 export interface ClusterIdentity {
   readonly clusterId: string;
   readonly secret: Uint8Array;
+  /** The DNS name that a process's certificate has, such as `node-3` or `db-1`. */
+  serverName(peer: string): string;
   /** The certificate of a host of the config, read from its files at each call: SIGHUP loads new ones. */
   certificate(host: string, peers?: readonly string[]): Promise<Identity>;
 }
@@ -34,6 +36,7 @@ export async function openIdentity(
     return {
       clusterId,
       secret,
+      serverName: (peer) => certificateName(peer, clusterId),
       certificate: (host, peers = []) => {
         const names = peers.map((peer) => certificateName(peer, clusterId));
         return explain(loadIdentity(filesOf(flags, config, host), { nowMs: Date.now(), names }));

@@ -1,7 +1,7 @@
 import { type Config, loadConfig } from './config/load.ts';
 import type { ProcessContext } from './context.ts';
 import { refuseExampleKeys } from './credentials.ts';
-import { startDatabases } from './databases.ts';
+import { databaseUrl, startDatabases } from './databases.ts';
 import { startDistributed } from './distributed.ts';
 import { withEmbeddedDatabase } from './embedded_database.ts';
 import { exitCodes } from './errors.ts';
@@ -64,16 +64,17 @@ export async function serve(flags: Flags, print: (line: string) => void): Promis
 async function start(context: ProcessContext): Promise<{ url: string; lines: readonly string[] }> {
   const { roles, flags, config } = context;
   if (!roles.gateway) {
-    const [url] = await startDatabases(context);
-    if (url === undefined) throw new Error('no database was chosen');
+    const [database] = await startDatabases(context);
+    if (database === undefined) throw new Error('no database was chosen');
+    const url = databaseUrl(database);
     return { url, lines: [`database ${url}, one of ${config.db.length}`] };
   }
   if (flags.backend === 'filesystem') {
     const { url, lines } = await startFilesystem(context);
     return { url, lines: [...lines, ...tryIt(config, roles, url)] };
   }
-  await startDatabases(context);
-  const { url, lines } = await startDistributed(context);
+  const databases = await startDatabases(context);
+  const { url, lines } = await startDistributed(context, databases);
   return { url, lines: [...lines, ...tryIt(config, roles, url)] };
 }
 

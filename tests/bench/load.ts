@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { request } from 'node:https';
 import { Agent } from 'node:https';
-import { sign } from 'aws4';
+import aws4 from 'aws4';
 import { testKeys, testRegion } from '../cluster/test_config.ts';
 
 export interface Target {
@@ -70,7 +70,10 @@ async function send({ agent, url, method, body }: Sending): Promise<{ status: nu
   const headers: Record<string, string> = { 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' };
   if (body !== undefined) headers['content-length'] = String(body.length);
   const path = `${url.pathname}${url.search}`;
-  const signed = sign({ host: url.host, path, method, service: 's3', region: testRegion, headers }, testKeys);
+  const signed = aws4.sign(
+    { host: url.host, path, method, service: 's3', region: testRegion, headers },
+    testKeys,
+  );
   return new Promise((resolve, reject) => {
     const options = {
       agent,

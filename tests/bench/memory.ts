@@ -8,7 +8,7 @@ import { request } from 'node:https';
 import { Readable } from 'node:stream';
 import { CreateBucketCommand } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
-import { sign } from 'aws4';
+import aws4 from 'aws4';
 import { Cluster } from '../cluster/cluster.ts';
 import { testKeys, testRegion, writeTestConfig } from '../cluster/test_config.ts';
 import { awsSdk } from '../e2e/clients/aws_sdk.ts';
@@ -50,7 +50,7 @@ async function putSingle(target: {
 }): Promise<string> {
   const url = new URL(target.url);
   const { stream, sha256 } = content(target.sizeBytes, 1);
-  const signed = sign(
+  const signed = aws4.sign(
     {
       host: url.host,
       path: target.path,

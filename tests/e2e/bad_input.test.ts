@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { connect } from 'node:tls';
 import { CreateBucketCommand, ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
-import { sign } from 'aws4';
+import aws4 from 'aws4';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testKeys, testRegion } from '../cluster/test_config.ts';
 import { awsSdk } from './clients/aws_sdk.ts';
@@ -203,7 +203,7 @@ function signed(attempt: Attempt, url: URL): Record<string, string> {
     region: attempt.region ?? testRegion,
     headers: { 'x-amz-content-sha256': createHash('sha256').update(body).digest('hex'), ...attempt.headers },
   };
-  const headers = { ...(sign(options, attempt.keys ?? testKeys).headers as Record<string, string>) };
+  const headers = { ...(aws4.sign(options, attempt.keys ?? testKeys).headers as Record<string, string>) };
   attempt.tamper?.(headers);
   return headers;
 }
