@@ -1,4 +1,4 @@
-import { sign } from 'aws4';
+import aws4 from 'aws4';
 import { createHash } from 'node:crypto';
 import { Pool } from 'undici';
 
@@ -143,7 +143,7 @@ export class ClientEndpoint {
       ...(body === undefined ? {} : { body }),
     };
     // aws4 signs a copy of the headers.
-    const signed = sign(request, { accessKeyId, secretAccessKey }).headers ?? {};
+    const signed = aws4.sign(request, { accessKeyId, secretAccessKey }).headers ?? {};
     return Object.fromEntries(Object.entries(signed).map(([name, value]) => [name, String(value)]));
   }
 }
