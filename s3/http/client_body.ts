@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { S3Error } from '../errors.ts';
-import { Pace, type PaceLimits } from './pace.ts';
+import { type PaceLimits, PacedWait } from './pace.ts';
 
 /** A request's body as it comes from the client, still in its transfer form. May be read once. */
 export interface ClientBody extends AsyncIterable<Uint8Array> {
@@ -19,10 +19,9 @@ export class IncomingClientBody implements ClientBody {
   readonly #incoming: IncomingMessage;
   readonly #outgoing: ServerResponse;
   readonly #expectsContinue: boolean;
-  readonly #pace: Pace;
+  readonly #client: PacedWait;
   #started = false;
   #receivedBytes = 0;
-  #wake: (() => void) | undefined;
 
   constructor(
     exchange: { readonly incoming: IncomingMessage; readonly outgoing: ServerResponse },
@@ -31,7 +30,7 @@ export class IncomingClientBody implements ClientBody {
     this.#incoming = exchange.incoming;
     this.#outgoing = exchange.outgoing;
     this.#expectsContinue = options.expectsContinue;
-    this.#pace = new Pace(options.pace);
+    this.#client = new PacedWait(options.pace);
   }
 
   get started(): boolean {
@@ -47,17 +46,22 @@ export class IncomingClientBody implements ClientBody {
     this.#start();
     return {
       next: () => this.#next(),
-      return: () => Promise.resolve({ done: true, value: undefined }),
+      return: () => {
+        this.#stop();
+        return Promise.resolve({ done: true, value: undefined });
+      },
     };
   }
 
   #start(): void {
     this.#started = true;
-    const wake = (): void => {
-      this.#wake?.();
-    };
-    for (const event of ['readable', 'end', 'error', 'close']) this.#incoming.on(event, wake);
+    for (const event of events) this.#incoming.on(event, this.#client.wake);
     if (this.#expectsContinue && !this.#outgoing.headersSent) this.#outgoing.writeContinue();
+  }
+
+  #stop(): void {
+    this.#client.release();
+    for (const event of events) if (event !== 'error') this.#incoming.off(event, this.#client.wake);
   }
 
   async #next(): Promise<IteratorResult<Uint8Array>> {
@@ -66,38 +70,27 @@ export class IncomingClientBody implements ClientBody {
       const chunk = incoming.read() as Buffer | null;
       if (chunk !== null) {
         this.#receivedBytes += chunk.length;
-        this.#pace.progress(chunk.length);
+        this.#client.progress(chunk.length);
         return { done: false, value: chunk };
       }
       if (incoming.readableEnded || (incoming.complete && incoming.readableLength === 0)) {
+        this.#stop();
         return { done: true, value: undefined };
       }
       if (incoming.destroyed) {
+        this.#stop();
         throw new S3Error('IncompleteBody', 'The connection was closed before the whole body had come.');
       }
-      await this.#waitForClient();
+      if (!(await this.#client.wait())) {
+        this.#stop();
+        throw new S3Error('RequestTimeout');
+      }
     }
   }
-
-  async #waitForClient(): Promise<void> {
-    const allowanceMs = this.#pace.allowanceMs;
-    if (allowanceMs === 0) throw new S3Error('RequestTimeout');
-    const beganMs = performance.now();
-    const timedOut = await new Promise<boolean>((resolve) => {
-      const timer = setTimeout(() => {
-        this.#wake = undefined;
-        resolve(true);
-      }, allowanceMs);
-      this.#wake = () => {
-        clearTimeout(timer);
-        this.#wake = undefined;
-        resolve(false);
-      };
-    });
-    this.#pace.waited(performance.now() - beganMs);
-    if (timedOut) throw new S3Error('RequestTimeout');
-  }
 }
+
+/** An error of the request without a listener would end the process, so that one stays. */
+const events = ['readable', 'end', 'error', 'close'] as const;
 
 /** The body of a fetch request, for use in process. */
 export class WebClientBody implements ClientBody {

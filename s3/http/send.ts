@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { Pace, type PaceLimits } from './pace.ts';
+import { type PaceLimits, PacedWait } from './pace.ts';
 import type { Reply, ReplyStream } from './reply.ts';
 
 /** The client gave up, or was given up for reading too slowly. Nobody is left to be told. */
@@ -24,7 +24,7 @@ export async function writeReply(
 ): Promise<number> {
   const { body } = reply;
   if (body !== undefined && typeof body !== 'string') {
-    return writeStream(outgoing, reply, { stream: body, pace: new Pace(options.pace) });
+    return writeStream(outgoing, reply, { stream: body, pace: options.pace });
   }
   checkOpen(outgoing);
   const text = options.head ? undefined : body;
@@ -45,7 +45,7 @@ function mustTellLength(reply: Reply, head: boolean): boolean {
 async function writeStream(
   outgoing: ServerResponse,
   reply: Reply,
-  options: { readonly stream: ReplyStream; readonly pace: Pace },
+  options: { readonly stream: ReplyStream; readonly pace: PaceLimits },
 ): Promise<number> {
   const { sizeBytes } = options.stream;
   if (sizeBytes !== undefined) reply.headers['content-length'] = String(sizeBytes);
@@ -75,7 +75,7 @@ async function writeStream(
         following.catch(() => undefined);
         throw new Error(`A body of ${sizeBytes} bytes turned out to be longer.`);
       }
-      options.pace.progress(chunk.length);
+      drain.progress(chunk.length);
       if (!outgoing.write(chunk)) {
         following.catch(() => undefined);
         await drain.wait();
@@ -114,36 +114,26 @@ async function mustEnd(
 /** Waits for a response's buffer to empty, but not for ever. */
 class Drain {
   readonly #outgoing: ServerResponse;
-  readonly #pace: Pace;
-  #wake: (() => void) | undefined;
-  readonly #onEvent = (): void => this.#wake?.();
+  readonly #client: PacedWait;
 
-  constructor(outgoing: ServerResponse, pace: Pace) {
+  constructor(outgoing: ServerResponse, pace: PaceLimits) {
     this.#outgoing = outgoing;
-    this.#pace = pace;
-    outgoing.on('drain', this.#onEvent).on('close', this.#onEvent);
+    this.#client = new PacedWait(pace);
+    outgoing.on('drain', this.#client.wake).on('close', this.#client.wake);
+  }
+
+  progress(bytes: number): void {
+    this.#client.progress(bytes);
   }
 
   async wait(): Promise<void> {
     checkOpen(this.#outgoing);
-    const allowanceMs = this.#pace.allowanceMs;
-    const beganMs = performance.now();
-    const timedOut =
-      allowanceMs === 0 ||
-      (await new Promise<boolean>((resolve) => {
-        const timer = setTimeout(resolve, allowanceMs, true);
-        this.#wake = () => {
-          clearTimeout(timer);
-          resolve(false);
-        };
-      }));
-    this.#wake = undefined;
-    this.#pace.waited(performance.now() - beganMs);
-    if (timedOut) throw new ClientGoneError('The client reads too slowly.');
+    if (!(await this.#client.wait())) throw new ClientGoneError('The client reads too slowly.');
     checkOpen(this.#outgoing);
   }
 
   release(): void {
-    this.#outgoing.off('drain', this.#onEvent).off('close', this.#onEvent);
+    this.#client.release();
+    this.#outgoing.off('drain', this.#client.wake).off('close', this.#client.wake);
   }
 }

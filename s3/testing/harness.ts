@@ -42,7 +42,7 @@ export interface Harness {
   readonly backend: MemoryBackend;
   readonly log: LogLine[];
   /** Signs with aws4 and calls the app in process. */
-  send(request: TestRequest): Promise<Response>;
+  readonly send: (request: TestRequest) => Promise<Response>;
 }
 
 export interface TestRequest {
