@@ -10,7 +10,13 @@ import { checkKey } from './object_keys.ts';
 import { readAllParts } from './part_rows.ts';
 import { checkWritePreconditions } from './preconditions.ts';
 import { STATE_KEYS } from './row_keys.ts';
-import { decodeCompleted, encodeCompleted, type CompletedRow, type UploadRow } from './rows.ts';
+import {
+  decodeCompleted,
+  encodeCompleted,
+  type BucketRow,
+  type CompletedRow,
+  type UploadRow,
+} from './rows.ts';
 import { readTarget, rowUnchanged, unchanged, type ReadRow } from './targets.ts';
 import { endUpload, findUpload, refuseUpload } from './uploads.ts';
 
@@ -66,15 +72,7 @@ async function propose(
       })),
     },
   });
-  const completed: CompletedRow = {
-    bucketId: bucket.row.id,
-    key: request.key,
-    request: digestOf(request),
-    etag: object.etag,
-    lastModifiedMs: mtimeMs,
-    sizeBytes: object.sizeBytes,
-    checksum: object.checksum,
-  };
+  const completed = completedRow(request, { bucket: bucket.row, object, mtimeMs });
   return {
     conditions: [
       ...unchanged(target),
@@ -95,6 +93,29 @@ async function propose(
   };
 }
 
+/** What a repeated Complete is answered from. */
+export function completedRow(
+  request: CompleteUploadRequest,
+  made: { readonly bucket: BucketRow; readonly object: AssembledObject; readonly mtimeMs: number },
+): CompletedRow {
+  const { sizeBytes, etag, checksum } = made.object;
+  return {
+    bucketId: made.bucket.id,
+    key: request.key,
+    request: digestOf(request),
+    etag,
+    lastModifiedMs: made.mtimeMs,
+    sizeBytes,
+    checksum,
+  };
+}
+
+export interface AssembledObject {
+  readonly sizeBytes: number;
+  readonly etag: string;
+  readonly checksum: Checksum;
+}
+
 /** What the parts make together, held against what the client expects of it. */
 export function assemble(
   context: Pick<EngineContext, 'checksums'>,
@@ -103,7 +124,7 @@ export function assemble(
     readonly upload: ReadRow<UploadRow>;
     readonly parts: readonly ChosenPart[];
   },
-): { readonly sizeBytes: number; readonly etag: string; readonly checksum: Checksum } {
+): AssembledObject {
   const { request, parts } = upload;
   const sizeBytes = parts.reduce((sum, { row }) => sum + row.sizeBytes, 0);
   if (sizeBytes > maxObjectBytes) {
@@ -149,7 +170,8 @@ function checkExpected(request: CompleteUploadRequest, checksum: Checksum): void
   }
 }
 
-function checkOrder(request: CompleteUploadRequest): void {
+/** @throws BackendError InvalidPartOrder; InvalidRequest for no parts at all. */
+export function checkOrder(request: CompleteUploadRequest): void {
   if (request.parts.length === 0) refuse('InvalidRequest', 'You must specify at least one part');
   for (const [i, part] of request.parts.entries()) {
     const before = request.parts[i - 1];
@@ -225,7 +247,7 @@ export function answersSame(
   );
 }
 
-export function digestOf(request: CompleteUploadRequest): Uint8Array {
+function digestOf(request: CompleteUploadRequest): Uint8Array {
   const hash = createHash('sha256');
   for (const { partNumber, etag } of request.parts) hash.update(`${partNumber}:${etag};`);
   return new Uint8Array(hash.digest());

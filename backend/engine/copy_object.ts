@@ -20,13 +20,7 @@ import { readTarget } from './targets.ts';
 export async function copyObject(context: EngineContext, request: CopyObjectRequest): Promise<ObjectWritten> {
   checkKey(request.key);
   const { source } = request;
-  const ontoItself = source.bucket === request.bucket && source.key === request.key;
-  if (ontoItself && source.versionId === undefined && request.metadata === undefined) {
-    refuse(
-      'InvalidRequest',
-      "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
-    );
-  }
+  refuseOntoItself(request);
   const target = await readTarget(context, request);
   checkWritePreconditions(request.preconditions, target.current?.row);
   const asked = sourceRequest(source, request.signal);
@@ -57,6 +51,17 @@ export async function copyObject(context: EngineContext, request: CopyObjectRequ
       ? {}
       : { checksum: { algorithm, type: 'FULL_OBJECT', value: Buffer.from(raw).toString('base64') } }),
   });
+}
+
+/** A copy of an object onto itself must change something. @throws BackendError InvalidRequest */
+export function refuseOntoItself(request: CopyObjectRequest): void {
+  const { source } = request;
+  const ontoItself = source.bucket === request.bucket && source.key === request.key;
+  if (!ontoItself || source.versionId !== undefined || request.metadata !== undefined) return;
+  refuse(
+    'InvalidRequest',
+    "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
+  );
 }
 
 /** Ends the source's stream however the ingestion ends, also where it never began to read. */

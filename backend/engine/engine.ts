@@ -50,7 +50,7 @@ export interface EngineOptions {
   readonly garbageLeaseMs?: number;
 }
 
-/** A Backend that is also closed by `await using`, and can be asked to collect garbage now. */
+/** A Backend that can be asked to collect garbage now. */
 export interface Engine extends api.Backend {
   /** One pass over what is due. False: another gateway is at it. */
   collectGarbage(): Promise<boolean>;
@@ -58,10 +58,17 @@ export interface Engine extends api.Backend {
 
 /** The object engine over the two ports, which it owns from now on: `close()` closes both. */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
+  return (await openEngineAndContext(options)).engine;
+}
+
+/** For a backend that adds to the engine and shares what it works with. */
+export async function openEngineAndContext(
+  options: EngineOptions,
+): Promise<{ readonly engine: Engine; readonly context: EngineContext }> {
   const { context, garbage } = await openContext(options);
   for (const bucket of options.buckets ?? []) await ensureBucket(context, bucket);
   garbage.start();
-  return new ObjectEngine(options.type, context, garbage);
+  return { engine: new ObjectEngine(options.type, context, garbage), context };
 }
 
 async function openContext(

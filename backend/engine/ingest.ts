@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ChecksumAlgorithm, IncomingBody } from '../backend.ts';
-import { CHECKSUM_BYTES, type Checksummer } from '../checksums/checksums.ts';
-import type { WrittenContent } from '../data_store.ts';
+import { CHECKSUM_BYTES, type Checksummer, type Checksums } from '../checksums/checksums.ts';
+import type { DataStore, WrittenContent } from '../data_store.ts';
 import type { EngineContext } from './context.ts';
 import { refuse } from './context.ts';
 
@@ -31,7 +31,10 @@ export interface IngestRequest {
  * data store is told that it is whole, so content that isn't what was announced is never kept.
  * @throws BackendError BadDigest, IncompleteBody, EntityTooLarge, InvalidRequest
  */
-export async function ingest(context: EngineContext, request: IngestRequest): Promise<IngestedContent> {
+export async function ingest(
+  context: { readonly checksums: Checksums; readonly data: Pick<DataStore, 'write'> },
+  request: IngestRequest,
+): Promise<IngestedContent> {
   const { body, contentId } = request;
   if (body.sizeBytes !== undefined && body.sizeBytes > maxSinglePutBytes) refuseTooLarge(body.sizeBytes);
   const algorithms = new Set(request.algorithms);

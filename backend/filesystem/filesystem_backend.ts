@@ -1,9 +1,13 @@
 import { join } from 'node:path';
 import type { Owner } from '../backend.ts';
-import type { EngineLogger } from '../engine/context.ts';
-import { openEngine, type Engine } from '../engine/engine.ts';
+import type { EngineContext, EngineLogger } from '../engine/context.ts';
+import { openEngineAndContext, type Engine } from '../engine/engine.ts';
+import type { ConfiguredBucket } from '../engine/buckets.ts';
 import { LocalState } from '../local_state.ts';
 import { FileDataStore } from './file_data_store.ts';
+import { OrphanAudit } from './orphan_audit.ts';
+import { ServedBuckets } from './served_buckets.ts';
+import { TreeBucket } from './tree/tree_bucket.ts';
 
 const defaultGcDelayMs = 60_000;
 
@@ -19,7 +23,7 @@ export interface FilesystemBackendOptions {
 }
 
 /** `[[buckets]]` of the configuration. */
-export interface FilesystemBucket {
+export interface FilesystemBucket extends ConfiguredBucket {
   readonly name: string;
   readonly owner: Owner;
   readonly public: boolean;
@@ -27,18 +31,48 @@ export interface FilesystemBucket {
   readonly pathname?: string;
 }
 
-/** The engine over Level and files, for one process on one host. */
+/**
+ * The engine over Level and files, for one process on one host; buckets with a `pathname` are served from their
+ * directories. `basePath` is locked against other processes.
+ */
 export async function openFilesystemBackend(options: FilesystemBackendOptions): Promise<Engine> {
   const state = await LocalState.open(join(options.basePath, 'state'));
-  const data = await FileDataStore.open(join(options.basePath, 'fs'));
-  return openEngine({
-    type: 'filesystem',
-    state,
-    data,
-    region: options.region,
-    logger: options.logger,
-    gcDelayMs: options.gcDelayMs ?? defaultGcDelayMs,
-    buckets: (options.buckets ?? []).filter(({ pathname }) => pathname === undefined),
-    ...(options.clock === undefined ? {} : { clock: options.clock }),
-  });
+  const closing: (() => Promise<void>)[] = [() => state.close()];
+  try {
+    const data = await FileDataStore.open(join(options.basePath, 'fs'));
+    const audit = new OrphanAudit({ state, data, logger: options.logger });
+    const { engine, context } = await openEngineAndContext({
+      type: 'filesystem',
+      state,
+      data: audit.guarding(data),
+      region: options.region,
+      logger: options.logger,
+      gcDelayMs: options.gcDelayMs ?? defaultGcDelayMs,
+      buckets: options.buckets ?? [],
+      ...(options.clock === undefined ? {} : { clock: options.clock }),
+    });
+    closing[0] = () => engine.close();
+    const trees = await openTrees(context, options.buckets ?? []);
+    audit.start();
+    return trees.size === 0 ? engine : new ServedBuckets(engine, context, trees);
+  } catch (error) {
+    for (const close of closing) await close();
+    throw error;
+  }
+}
+
+async function openTrees(
+  context: EngineContext,
+  buckets: readonly FilesystemBucket[],
+): Promise<ReadonlyMap<string, TreeBucket>> {
+  const trees = new Map<string, TreeBucket>();
+  try {
+    for (const { name, pathname } of buckets) {
+      if (pathname !== undefined) trees.set(name, await TreeBucket.open(context, { name, pathname }));
+    }
+    return trees;
+  } catch (error) {
+    for (const tree of trees.values()) await tree.close();
+    throw error;
+  }
 }

@@ -2,20 +2,29 @@ import { afterAll, beforeAll, describe } from 'vitest';
 import type { Backend } from '../../backend/backend.ts';
 import { bucketCases } from './backend_buckets.ts';
 import { copyCases } from './backend_copies.ts';
-import { listingCases } from './backend_listings.ts';
+import { listingCases, neighbourCases } from './backend_listings.ts';
 import { memoryCases } from './backend_memory.ts';
 import { multipartCases } from './backend_multipart.ts';
 import { objectCases } from './backend_objects.ts';
 import { preconditionCases } from './backend_preconditions.ts';
-import { raceCases } from './backend_races.ts';
+import { bucketRaceCases, raceCases } from './backend_races.ts';
 
 export interface OpenedBackend {
   readonly backend: Backend;
   readonly close: () => Promise<void>;
 }
 
+export interface BackendAbilities {
+  /** False: its buckets come from the configuration alone, through `takeBucketsFrom`. */
+  readonly makesBuckets: boolean;
+}
+
 /** What every Backend promises, whatever it stands on. */
-export function backendContract(name: string, open: () => Promise<OpenedBackend>): void {
+export function backendContract(
+  name: string,
+  open: () => Promise<OpenedBackend>,
+  abilities: BackendAbilities = { makesBuckets: true },
+): void {
   describe(`${name} as a Backend`, () => {
     let opened: OpenedBackend | undefined;
     beforeAll(async () => {
@@ -28,7 +37,11 @@ export function backendContract(name: string, open: () => Promise<OpenedBackend>
       if (opened === undefined) throw new Error('the backend did not open');
       return opened.backend;
     };
-    bucketCases(backend);
+    if (abilities.makesBuckets) {
+      bucketCases(backend);
+      bucketRaceCases(backend);
+      neighbourCases(backend);
+    }
     objectCases(backend);
     preconditionCases(backend);
     copyCases(backend);

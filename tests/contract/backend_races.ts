@@ -67,34 +67,6 @@ export function raceCases(backend: () => Backend): void {
       expect(listed.versions).toHaveLength(1);
     });
 
-    it('between deleting a bucket and writing into it leave a bucket with its object, or neither', async () => {
-      for (let round = 0; round < 12; round++) {
-        const bucket = await newBucket(backend());
-        const [deleted, written] = codesOf(
-          await Promise.allSettled([
-            backend().deleteBucket({ bucket, authorize: anyone }),
-            put(backend(), { bucket, key: 'k' }, 'x'),
-          ]),
-        );
-        if (written === 'done') {
-          expect(deleted).toBe('BucketNotEmpty');
-          expect((await get(backend(), { bucket, key: 'k' })).toString()).toBe('x');
-        } else {
-          expect([deleted, written]).toEqual(['done', 'NoSuchBucket']);
-          await backend().createBucket({ bucket, owner: alice, region });
-          expect(await keysOf(backend(), bucket)).toEqual([]);
-        }
-      }
-    });
-
-    it('between making the same bucket have one winner', async () => {
-      const bucket = `${await newBucket(backend())}-race`;
-      const outcomes = await Promise.allSettled(
-        Array.from({ length: 8 }, () => backend().createBucket({ bucket, owner: alice, region })),
-      );
-      expect(codesOf(outcomes).sort()).toEqual([...Array<string>(7).fill('BucketAlreadyOwnedByYou'), 'done']);
-    });
-
     it('between Complete and Abort leave the whole object or none', async () => {
       const content = patternOf(minPartBytes);
       for (let round = 0; round < 8; round++) {
@@ -138,6 +110,38 @@ export function raceCases(backend: () => Backend): void {
         if (completed === 'done') expect((await get(backend(), upload)).toString()).toBe('first');
         else expect([completed, sent]).toEqual(['InvalidPart', 'done']);
       }
+    });
+  });
+}
+
+export function bucketRaceCases(backend: () => Backend): void {
+  describe('races for buckets', () => {
+    it('between deleting a bucket and writing into it leave a bucket with its object, or neither', async () => {
+      for (let round = 0; round < 12; round++) {
+        const bucket = await newBucket(backend());
+        const [deleted, written] = codesOf(
+          await Promise.allSettled([
+            backend().deleteBucket({ bucket, authorize: anyone }),
+            put(backend(), { bucket, key: 'k' }, 'x'),
+          ]),
+        );
+        if (written === 'done') {
+          expect(deleted).toBe('BucketNotEmpty');
+          expect((await get(backend(), { bucket, key: 'k' })).toString()).toBe('x');
+        } else {
+          expect([deleted, written]).toEqual(['done', 'NoSuchBucket']);
+          await backend().createBucket({ bucket, owner: alice, region });
+          expect(await keysOf(backend(), bucket)).toEqual([]);
+        }
+      }
+    });
+
+    it('between making the same bucket have one winner', async () => {
+      const bucket = `${await newBucket(backend())}-race`;
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: 8 }, () => backend().createBucket({ bucket, owner: alice, region })),
+      );
+      expect(codesOf(outcomes).sort()).toEqual([...Array<string>(7).fill('BucketAlreadyOwnedByYou'), 'done']);
     });
   });
 }

@@ -1,0 +1,160 @@
+import type * as api from '../backend.ts';
+import { BackendError } from '../errors.ts';
+import type { EngineContext } from '../engine/context.ts';
+import { refuse } from '../engine/context.ts';
+import type { Engine } from '../engine/engine.ts';
+import { ingestFrom, refuseOntoItself, sourceRequest } from '../engine/copy_object.ts';
+import { readBucket } from '../engine/targets.ts';
+import { translateErrors } from '../engine/translate_errors.ts';
+import { translateFileErrors } from './tree/file_errors.ts';
+import type { TreeBucket } from './tree/tree_bucket.ts';
+
+/**
+ * The engine, with some of its buckets served from directories: their bucket rows and uploads are the engine's,
+ * their objects are files.
+ */
+export class ServedBuckets implements Engine {
+  readonly type = 'filesystem';
+  readonly #engine: Engine;
+  readonly #context: EngineContext;
+  readonly #trees: ReadonlyMap<string, TreeBucket>;
+
+  constructor(engine: Engine, context: EngineContext, trees: ReadonlyMap<string, TreeBucket>) {
+    this.#engine = engine;
+    this.#context = context;
+    this.#trees = trees;
+  }
+
+  listBuckets(request: api.ListBucketsRequest): Promise<api.BucketPage> {
+    return this.#engine.listBuckets(request);
+  }
+  createBucket(request: api.CreateBucketRequest): Promise<api.BucketInfo> {
+    return this.#engine.createBucket(request);
+  }
+  headBucket(request: api.BucketRequest): Promise<api.BucketInfo> {
+    return this.#engine.headBucket(request);
+  }
+
+  async deleteBucket(request: api.BucketRequest): Promise<void> {
+    if (!this.#trees.has(request.bucket)) return this.#engine.deleteBucket(request);
+    await this.#engine.headBucket(request);
+    return refuse('MethodNotAllowed', 'This bucket is part of the configuration and can not be deleted.');
+  }
+
+  putObject(request: api.PutObjectRequest): Promise<api.ObjectWritten> {
+    return this.#on(request, (objects) => objects.putObject(request));
+  }
+  getObject(request: api.GetObjectRequest): Promise<api.ObjectRead> {
+    return this.#on(request, (objects) => objects.getObject(request));
+  }
+  headObject(request: api.HeadObjectRequest): Promise<api.ObjectHead> {
+    return this.#on(request, (objects) => objects.headObject(request));
+  }
+  deleteObject(request: api.DeleteObjectRequest): Promise<api.ObjectDeleted> {
+    return this.#on(request, (objects) => objects.deleteObject(request));
+  }
+  listObjects(request: api.ListObjectsRequest): Promise<api.ObjectPage> {
+    return this.#on(request, (objects) => objects.listObjects(request));
+  }
+  listObjectVersions(request: api.ListVersionsRequest): Promise<api.VersionPage> {
+    return this.#on(request, (objects) => objects.listObjectVersions(request));
+  }
+
+  async copyObject(request: api.CopyObjectRequest): Promise<api.ObjectWritten> {
+    const { source } = request;
+    if (!this.#trees.has(source.bucket) && !this.#trees.has(request.bucket))
+      return this.#engine.copyObject(request);
+    refuseOntoItself(request);
+    await this.#run(() => readBucket(this.#context, request));
+    const read = await this.#openSource(source, request.signal);
+    const algorithm = request.checksumAlgorithm ?? read.checksum?.algorithm ?? 'CRC64NVME';
+    return ingestFrom(read.body, (stream) =>
+      this.putObject({
+        ...request,
+        metadata: request.metadata ?? read.metadata,
+        body: { stream, sizeBytes: read.sizeBytes, checksum: { algorithm, value: () => undefined } },
+      }),
+    );
+  }
+
+  createMultipartUpload(request: api.CreateUploadRequest): Promise<api.UploadCreated> {
+    return this.#engine.createMultipartUpload(request);
+  }
+  uploadPart(request: api.UploadPartRequest): Promise<api.PartWritten> {
+    return this.#engine.uploadPart(request);
+  }
+
+  async uploadPartCopy(request: api.UploadPartCopyRequest): Promise<api.PartWritten> {
+    const { source, range } = request;
+    if (!this.#trees.has(source.bucket)) return this.#engine.uploadPartCopy(request);
+    await this.#engine.listParts({ ...request, partNumberMarker: 0, maxParts: 0 });
+    const { sizeBytes } = await this.#headSource(source, request.signal);
+    if (range !== undefined && (range.start > range.end || range.end >= sizeBytes)) {
+      refuse('InvalidArgument', `Range specified is not valid for source object of size: ${sizeBytes}`);
+    }
+    const read = await this.#openSource(source, request.signal, range);
+    const lengthBytes = read.range === undefined ? read.sizeBytes : read.range.end - read.range.start + 1;
+    return ingestFrom(read.body, (stream) =>
+      this.#engine.uploadPart({ ...request, body: { stream, sizeBytes: lengthBytes } }),
+    );
+  }
+
+  listParts(request: api.ListPartsRequest): Promise<api.PartPage> {
+    return this.#engine.listParts(request);
+  }
+  completeMultipartUpload(request: api.CompleteUploadRequest): Promise<api.ObjectWritten> {
+    return this.#on(request, (objects) => objects.completeMultipartUpload(request));
+  }
+  abortMultipartUpload(request: api.UploadRequest): Promise<void> {
+    const tree = this.#trees.get(request.bucket);
+    const abort = (): Promise<void> => this.#engine.abortMultipartUpload(request);
+    return tree === undefined ? abort() : tree.between(request.key, abort);
+  }
+  listMultipartUploads(request: api.ListUploadsRequest): Promise<api.UploadPage> {
+    return this.#engine.listMultipartUploads(request);
+  }
+
+  collectGarbage(): Promise<boolean> {
+    return this.#engine.collectGarbage();
+  }
+
+  async close(): Promise<void> {
+    for (const tree of this.#trees.values()) await tree.close();
+    await this.#engine.close();
+  }
+
+  async #headSource(source: api.ObjectSource, signal: AbortSignal | undefined): Promise<api.ObjectHead> {
+    return asSource(() => this.headObject(sourceRequest(source, signal)));
+  }
+
+  async #openSource(
+    source: api.ObjectSource,
+    signal: AbortSignal | undefined,
+    range?: api.RangeRequest,
+  ): Promise<api.ObjectRead> {
+    const request = sourceRequest(source, signal);
+    return asSource(() => this.getObject(range === undefined ? request : { ...request, range }));
+  }
+
+  #on<Answer>(
+    request: { readonly bucket: string },
+    operation: (objects: Engine | TreeBucket) => Promise<Answer>,
+  ): Promise<Answer> {
+    const tree = this.#trees.get(request.bucket);
+    return tree === undefined ? operation(this.#engine) : this.#run(() => operation(tree));
+  }
+
+  #run<Answer>(operation: () => Promise<Answer>): Promise<Answer> {
+    return translateErrors(this.#context, () => translateFileErrors(operation));
+  }
+}
+
+/** Of a copy's source, what a read would answer with 304 is 412. */
+async function asSource<Answer>(read: () => Promise<Answer>): Promise<Answer> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!(error instanceof BackendError) || error.code !== 'NotModified') throw error;
+    return refuse('PreconditionFailed', 'At least one of the pre-conditions you specified did not hold');
+  }
+}
