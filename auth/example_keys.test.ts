@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { isExampleKey } from './example_keys.ts';
 
@@ -23,3 +24,15 @@ test.each([
 ])('%s:%s is not', (accessKeyId, secretAccessKey) => {
   expect(isExampleKey({ accessKeyId, secretAccessKey })).toBe(false);
 });
+
+test.each(['cluster.toml', 'config/dev.toml', 'config/server.toml'])(
+  'all pairs in the shipped %s are',
+  async (file) => {
+    const text = await readFile(new URL(`../${file}`, import.meta.url), 'utf8');
+    const pairs = [...text.matchAll(/^access_key_id = "(.*)"\nsecret_access_key = "(.*)"$/gm)];
+    expect(pairs.length).toBe(text.match(/^secret_access_key/gm)?.length);
+    for (const [, accessKeyId = '', secretAccessKey = ''] of pairs) {
+      expect(isExampleKey({ accessKeyId, secretAccessKey })).toBe(true);
+    }
+  },
+);
