@@ -6,8 +6,9 @@ import type { Clock, Logger, ShardNode, Timing } from './ports.ts';
 import { ShardPut } from './shard_put.ts';
 import type { Stripe } from './stripes.ts';
 
-/** Stripes that may wait for a node before the writer waits for it. */
+/** Stripes that may wait for a node before the writer waits for it; one where stripes are big. */
 const maxQueuedStripes = 2;
+const bigStripeBytes = 2 * 1024 * 1024;
 /** Content up to this size is kept until it is durable, so that it can be sent to another node from its start. */
 const maxReplayBytes = 8 * 1024 * 1024;
 
@@ -112,7 +113,8 @@ export class ContentWriter {
     }
     this.#retain(blocks, stripe.contentBytes);
     for (const slot of this.#slots) slot.put?.push(blocks[slot.index] ?? []);
-    await this.#until(() => this.#slots.every((slot) => (slot.put?.backlog ?? 0) < maxQueuedStripes));
+    const room = stripe.contentBytes >= bigStripeBytes ? 1 : maxQueuedStripes;
+    await this.#until(() => this.#slots.every((slot) => (slot.put?.backlog ?? 0) < room));
   }
 
   /** Resolves when every shard is durable or given up. @throws UnavailableError when too few are durable. */
