@@ -20,18 +20,18 @@ describe('a cluster of three database and five shard processes, RS(3,2)', () => 
     return awsSdk({ url: server.url, caFile: store.cluster.caFile, keys: testKeys });
   };
   const put = async (id: number, key: string, sizeBytes: number): Promise<void> => {
-    acknowledged.set(key, await putRandom(gateway(id), { bucket: 'b', key, sizeBytes }));
+    acknowledged.set(key, await putRandom(gateway(id), { bucket: 'failures', key, sizeBytes }));
   };
   const expectAllRight = async (id: number): Promise<void> => {
     const s3 = gateway(id);
     for (const [key, sha256] of acknowledged) {
-      expect(await sha256OfObject(s3, { bucket: 'b', key }), key).toBe(sha256);
+      expect(await sha256OfObject(s3, { bucket: 'failures', key }), key).toBe(sha256);
     }
   };
 
   beforeAll(async () => {
     store = await startDistributed();
-    await gateway(0).send(new CreateBucketCommand({ Bucket: 'b' }));
+    await gateway(0).send(new CreateBucketCommand({ Bucket: 'failures' }));
     for (const sizeBytes of [0, 1, 100_000, 3 * MiB, 20 * MiB])
       await put(sizeBytes % 5, `size-${sizeBytes}`, sizeBytes);
     await put(0, 'big', 150 * MiB);
@@ -51,7 +51,7 @@ describe('a cluster of three database and five shard processes, RS(3,2)', () => 
   test('two shard processes killed by -9 during a download: it finishes, and every object reads back', async () => {
     let killed = false;
     const sha256 = await sha256OfObject(gateway(0), {
-      bucket: 'b',
+      bucket: 'failures',
       key: 'big',
       onBytes: async (bytes) => {
         if (killed || bytes < 20 * MiB) return;
