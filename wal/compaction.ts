@@ -28,7 +28,7 @@ export interface CompactionSource {
 }
 
 /** Why a segment is worth copying, and what it costs. */
-export interface Candidate {
+interface Candidate {
   readonly segment: number;
   readonly sizeBytes: number;
   readonly liveBytes: number;

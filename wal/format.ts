@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib';
 
 /** The bytes of `FORMAT.md`. */
 
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 
 export const LOG_ID_BYTES = 16;
 
@@ -42,7 +42,7 @@ export function createIdentity(id: Uint8Array): LogIdentity {
   return { id: bytes, tag: bytes.readUInt32LE(0), crcSeed: crc32(bytes), recordPrefix };
 }
 
-export interface SegmentHeader {
+interface SegmentHeader {
   readonly segment: number;
   readonly firstSequence: number;
   readonly logId: Buffer;
@@ -118,7 +118,7 @@ export function encodeRecordHeader(
 }
 
 /** `short`: more bytes are needed to tell. `invalid`: these aren't the header of a record written at this place. */
-export type DecodedHeader =
+type DecodedHeader =
   | { readonly kind: 'header'; readonly header: RecordHeader }
   | { readonly kind: 'short'; readonly neededBytes: number }
   | { readonly kind: 'invalid'; readonly reason: string };

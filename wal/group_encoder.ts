@@ -59,7 +59,7 @@ function prepare(parts: Pick<PreparedRecord, 'type' | 'key' | 'pieces' | 'payloa
   };
 }
 
-export interface EncodedGroup {
+interface EncodedGroup {
   /** To be written one behind the other; large payloads are the caller's own memory. */
   readonly pieces: readonly Uint8Array[];
   readonly positions: readonly Position[];

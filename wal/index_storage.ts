@@ -12,6 +12,8 @@ export interface IndexStorage {
   /** Removes everything. */
   clear(): Promise<void>;
   close(): Promise<void>;
+  /** Removes everything, files too, and closes. */
+  destroy(): Promise<void>;
 }
 
 /** Without a value: removes the key. */

@@ -62,6 +62,11 @@ export class LevelIndex implements IndexStorage {
   close(): Promise<void> {
     return this.#database.close();
   }
+
+  async destroy(): Promise<void> {
+    await this.#database.close();
+    await destroyLevel(this.#directory);
+  }
 }
 
 async function openLevel(directory: string): Promise<Database> {

@@ -4,7 +4,7 @@ import { Log } from './log.ts';
 import { DiskCrashedError, Random, SimulatedDisk } from './testing/simulated_disk.ts';
 
 /** Random runs beside the exhaustive ones; raise it for a longer look. */
-const RUNS = Number(process.env['WAL_CRASH_RUNS'] ?? 150);
+const RUNS = Number(process.env['WAL_CRASH_RUNS'] ?? 80);
 
 interface Ledger {
   /** Texts in order of append; a rejected one may or may not be there. */

@@ -34,7 +34,7 @@ export interface RecoveryReport {
   readonly damaged: readonly DamagedRange[];
 }
 
-export interface CutTail {
+interface CutTail {
   readonly segment: number;
   readonly from: number;
   readonly to: number;
@@ -49,7 +49,7 @@ export interface DamagedRange {
 }
 
 /** What the newest segment holds once it is recovered. */
-export interface RecoveredSegment {
+interface RecoveredSegment {
   readonly segment: number;
   readonly sizeBytes: number;
   readonly nextSequence: number;

@@ -14,7 +14,7 @@ const DEFAULT_CHUNK_BYTES = 4 * 1024 * 1024;
 const UNREADABLE_STEP_BYTES = 4096;
 
 /** A record with its header, internal ones too, or bytes from which no record can be read. */
-export type ScannedItem =
+type ScannedItem =
   | {
       readonly kind: 'record';
       readonly header: RecordHeader;
@@ -30,7 +30,7 @@ export type ScannedItem =
       readonly owner?: { readonly type: number; readonly key: Buffer };
     };
 
-export interface ScanSource {
+interface ScanSource {
   readonly file: Pick<File, 'read'>;
   readonly identity: LogIdentity;
   readonly segment: number;

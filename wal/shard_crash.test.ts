@@ -5,7 +5,7 @@ import { MemoryIndex } from './testing/memory_index.ts';
 import { DiskCrashedError, Random, SimulatedDisk } from './testing/simulated_disk.ts';
 
 /** Random runs beside the exhaustive ones; raise it for a longer look. */
-const RUNS = Number(process.env['WAL_CRASH_RUNS'] ?? 100);
+const RUNS = Number(process.env['WAL_CRASH_RUNS'] ?? 50);
 const SHARDS = 10;
 
 type Values = Map<string, Uint8Array>;

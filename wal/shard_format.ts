@@ -43,7 +43,7 @@ export interface LiveEntry extends Close {
   readonly ghosts: readonly number[];
 }
 
-export interface DeletedEntry {
+interface DeletedEntry {
   readonly kind: 'deleted';
   readonly order: number;
   readonly position: Position;
@@ -90,7 +90,7 @@ export function decodeBlockNumber(key: Uint8Array): number {
   return asBuffer(key).readUInt32LE(PUT_KEY_BYTES);
 }
 
-export function blockCount(shard: { readonly sizeBytes: number; readonly blockSizeBytes: number }): number {
+function blockCount(shard: { readonly sizeBytes: number; readonly blockSizeBytes: number }): number {
   return Math.ceil(shard.sizeBytes / shard.blockSizeBytes);
 }
 

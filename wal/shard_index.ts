@@ -14,11 +14,11 @@ import {
 } from './shard_format.ts';
 
 /** What the log says about one shard: a close, or a deletion. */
-export type ShardEvent =
+type ShardEvent =
   | { readonly kind: 'close'; readonly close: Close; readonly position: Position }
   | { readonly kind: 'tombstone'; readonly order: number; readonly position: Position };
 
-export interface IndexTotals {
+interface IndexTotals {
   readonly shards: number;
   readonly liveBytes: number;
 }

@@ -1,4 +1,5 @@
 import * as path from 'node:path';
+import { crc32 } from 'node:zlib';
 import type { LogPoint } from './append_log.ts';
 import { candidates, compactSegment, type CompactedSegment, type CompactionSource } from './compaction.ts';
 import { RecordDamagedError, SegmentNotFoundError } from './errors.ts';
@@ -10,6 +11,7 @@ import { Log, type LogOptions } from './log.ts';
 import { NodeFileSystem } from './node_file_system.ts';
 import { Pace, type PaceOptions } from './pace.ts';
 import type { DamagedRange, RecoveryReport } from './recovery.ts';
+import { scrubLog, type ScrubOptions, type ScrubReport } from './scrub.ts';
 import {
   ShardDamagedError,
   ShardInvalidError,
@@ -76,7 +78,7 @@ export interface StoreRecovery {
   readonly replay: ReplayReport;
 }
 
-export interface CompactOptions extends PaceOptions {
+interface CompactOptions extends PaceOptions {
   /** Segments with less dead bytes than this part of them are left alone. Default 0.5. */
   readonly minDeadFraction?: number;
   readonly maxSegments?: number;
@@ -169,7 +171,12 @@ export class ShardStore implements ShardStorage {
     return this.#log.failure ?? this.#index.failure;
   }
 
-  /** The log underneath, for inspection and upkeep. */
+  /** The index, for inspection. */
+  get index(): ShardIndex {
+    return this.#index;
+  }
+
+  /** The log underneath, for inspection. */
   get log(): Log {
     return this.#log;
   }
@@ -315,6 +322,38 @@ export class ShardStore implements ShardStorage {
     } finally {
       this.#compacting = false;
     }
+  }
+
+  /**
+   * Reads and checks everything, a segment at a time; shards concerned by what it finds are in `damaged` from then on.
+   * @throws the reason of an aborted `signal`: go on from the last `next`
+   */
+  async scrub(options: ScrubOptions = {}): Promise<ScrubReport> {
+    this.#checkOpen();
+    return scrubLog(this.#log, {
+      ...options,
+      onSegment: async (progress) => {
+        await this.#findDamaged(progress.damaged);
+        await options.onSegment?.(progress);
+        this.#checkOpen();
+      },
+    });
+  }
+
+  /**
+   * Reads a whole shard and holds it against the checksum of its close.
+   * @throws ShardNotFoundError, ShardDamagedError
+   */
+  async check(shard: ShardKey): Promise<void> {
+    this.#checkOpen();
+    const shardKey = checkShard(shard);
+    const entry = this.#live(shardKey);
+    if (entry === undefined) throw new ShardNotFoundError(shard);
+    let checksum = 0;
+    for await (const piece of this.#read(shardKey, entry, { offset: 0, lengthBytes: entry.sizeBytes })) {
+      checksum = crc32(piece, checksum);
+    }
+    if (checksum !== entry.checksum) throw this.#damage(shardKey, 'the checksum of the whole is wrong');
   }
 
   async close(): Promise<void> {

@@ -4,7 +4,7 @@ import type { Log } from './log.ts';
 import { encodeBlockKey, RECORD_BLOCK, type BlockPlace } from './shard_format.ts';
 
 /** What a shard's body amounts to. `last` is the block that is still to be appended, with the close behind it. */
-export interface WrittenBody {
+interface WrittenBody {
   readonly sizeBytes: number;
   readonly checksum: number;
   readonly blocks: readonly BlockPlace[];

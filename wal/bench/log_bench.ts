@@ -139,8 +139,14 @@ async function benchStore(directory: string): Promise<void> {
       if (piece.length !== 4 * KIB) throw new Error('short');
   });
   print('4 KiB gets, 64 at a time', `${gets.toFixed(0)}/s`);
-  const deletes = await rate(64, () => store.delete(name(--next)));
-  print('deletes, 64 at a time', `${deletes.toFixed(0)}/s`);
+  const begin = performance.now();
+  const total = next;
+  await Promise.all(
+    Array.from({ length: 64 }, async () => {
+      while (next > 0) await store.delete(name(--next));
+    }),
+  );
+  print('deletes, 64 at a time', `${((total * 1000) / (performance.now() - begin)).toFixed(0)}/s`);
   await store.close();
 }
 

@@ -40,6 +40,10 @@ export class MemoryIndex implements IndexStorage {
     await this.#change(() => this.#values.clear());
   }
 
+  destroy(): Promise<void> {
+    return this.clear();
+  }
+
   async close(): Promise<void> {
     await Promise.resolve();
   }

@@ -3,7 +3,7 @@ import type { DirectoryLock, File, FileSystem } from '../file_system.ts';
 
 const SECTOR_BYTES = 512;
 
-export interface DiskOperation {
+interface DiskOperation {
   readonly kind: 'write' | 'sync' | 'truncate' | 'create' | 'rename' | 'unlink' | 'syncDirectory' | 'read';
   readonly path: string;
   /** Counts the operations that change something, from 1; 0 for reads. */
@@ -14,7 +14,7 @@ export interface DiskOperation {
  * What a call meets: nothing, an error, or an fsync that fails and drops what it should have written (`lose`), as Linux
  * does: the pages stay readable and count as clean.
  */
-export type Fault = undefined | 'EIO' | 'ENOSPC' | 'lose' | 'hang';
+type Fault = undefined | 'EIO' | 'ENOSPC' | 'lose' | 'hang';
 
 /** Every call after the crash meets this. */
 export class DiskCrashedError extends Error {}
