@@ -32,8 +32,11 @@ export const laneBudgetBytes = 128 * mib;
 
 /** Body bytes taken from a source and not yet written, per request. */
 export const readAheadBytes = 1 * mib;
-/** Frames other than DATA that may wait for a peer that doesn't read; beyond it the lane ends. */
-export const maxQueuedControlBytes = 32 * mib;
+/**
+ * Frames other than DATA that may wait for a peer that doesn't read; beyond it the lane ends. Above what all requests
+ * of a lane can come to with the largest headers, so that only a breach of the rules gets there.
+ */
+export const maxQueuedControlBytes = 96 * mib;
 /** Notices that may wait to be written. */
 export const maxQueuedNoticeBytes = 32 * mib;
 

@@ -217,24 +217,29 @@ async function connect(options: DriverConnectOptions): Promise<Connection> {
     },
   );
   const connection = new Http3Connection(session);
-  const started = performance.now();
   try {
     await session.ready();
   } catch (error) {
     await connection.close();
-    // The library says only that the session was closed; what takes no time at all was turned down.
-    const early = performance.now() - started < options.timeoutMs / 2;
-    const reason = connection.error ?? error;
-    throw new TransportError(
-      early ? 'refused' : 'unreachable',
-      early
-        ? `HTTP/3: the connection was closed during the TLS handshake; does the certificate of ` +
-            `${options.host}:${options.port} come from the cluster's CA and name ${options.servername}? (${messageOf(reason)})`
-        : `HTTP/3: ${messageOf(reason)}`,
-      { cause: reason },
-    );
+    throw connectError(connection.error ?? error, options);
   }
   return connection;
+}
+
+/** The library says no more than this when the server's certificate isn't good. */
+const closedEarly = 'session closed before handshake completed';
+
+function connectError(error: unknown, options: DriverConnectOptions): TransportError {
+  const message = messageOf(error);
+  if (!message.includes(closedEarly)) {
+    return new TransportError('unreachable', `HTTP/3: ${message}`, { cause: error });
+  }
+  return new TransportError(
+    'refused',
+    `HTTP/3: ${message}; does the certificate of ${options.host}:${options.port} come from the cluster's CA ` +
+      `and name ${options.servername}?`,
+    { cause: error },
+  );
 }
 
 class Http3Connection implements Connection {
