@@ -50,9 +50,21 @@ export class Checks {
   readonly #entries = new Map<number, { readonly previousTerm: Term; readonly hash: number }>();
   readonly #digests: (number | undefined)[] = [];
   readonly #disks: () => Iterable<readonly [ReplicaId, Disk]>;
+  readonly #onLeader: (id: ReplicaId) => void;
 
-  constructor(disks: () => Iterable<readonly [ReplicaId, Disk]>) {
-    this.#disks = disks;
+  constructor(options: {
+    /** Of all replicas that ever lived. */
+    disks: () => Iterable<readonly [ReplicaId, Disk]>;
+    /** A term has got its leader. */
+    onLeader: (id: ReplicaId) => void;
+  }) {
+    this.#disks = options.disks;
+    this.#onLeader = options.onLeader;
+  }
+
+  /** The highest index known to be committed anywhere. */
+  get committed(): LogIndex {
+    return this.ledger.length - 1;
   }
 
   /** Log matching (paper 5.3): index and term determine an entry and all before it. */
@@ -155,6 +167,7 @@ export class Checks {
     const other = this.#leaders.get(term) ?? status.id;
     check(other === status.id, () => `term ${term} has two leaders: ${other} and ${status.id}`);
     this.#leaders.set(term, status.id);
+    this.#onLeader(status.id);
     // Leader completeness (paper 5.4.3): what was committed in earlier terms is in its log.
     for (let index = watched.base + 1; index < this.ledger.length; index++) {
       const committed = this.ledger[index]!;
@@ -218,6 +231,20 @@ export class Checks {
       () => `${name(watched)} has another state than others at ${index}`,
     );
     this.#digests[index] = digest;
+  }
+
+  /** The core and the state agree on the configuration at the index where the state stands, if the core still (or already) stands there too. */
+  configuration(watched: Watched, core: Pick<RaftCore, 'status' | 'snapshotAt'>): void {
+    const { machine } = watched.disk;
+    const { firstIndex, commit } = core.status();
+    if (machine.index < firstIndex - 1 || machine.index > commit) return;
+    const { configuration } = core.snapshotAt(machine.index);
+    check(
+      configuration.voters.join() === machine.configuration.voters.join() &&
+        configuration.learners.join() === machine.configuration.learners.join(),
+      () =>
+        `${name(watched)} takes ${configuration.voters.join()} for the voters at ${machine.index}, not ${machine.configuration.voters.join()}`,
+    );
   }
 }
 

@@ -63,15 +63,21 @@ export class Network {
   send(from: Address, message: Message): void {
     const to = this.addressOf.get(message.to);
     if (to === undefined || this.isCut(from, to)) return;
-    const { loss, duplication, encoded } = this.#settings;
+    const { loss, duplication, splitting, encoded } = this.#settings;
     if (!this.healed && this.#random.chance(loss)) return;
     const copies = !this.healed && this.#random.chance(duplication) ? 2 : 1;
-    const received = encoded ? decodeMessage(new Uint8Array(Buffer.concat(encodeMessage(message)))) : message;
+    const sent = !this.healed && this.#random.chance(splitting) ? this.#split(message) : message;
+    const received = encoded ? decodeMessage(new Uint8Array(Buffer.concat(encodeMessage(sent)))) : sent;
     for (let i = 0; i < copies; i++) {
       this.#timeline.after(this.delay(from, to), () => {
         if (!this.isCut(from, to)) this.#deliver(to, received);
       });
     }
+  }
+
+  #split(message: Message): Message {
+    if (message.type !== 'append') return message;
+    return { ...message, entries: message.entries.slice(0, this.#random.below(message.entries.length + 1)) };
   }
 
   delay(from: Address, to: Address): number {

@@ -60,14 +60,16 @@ export class Life {
   /** Snapshots that came in and may be asked for, by index. */
   readonly #staged = new Map<LogIndex, Machine>();
   #proposals = new Map<LogIndex, { term: Term; answer: (answer: WriteAnswer) => void }>();
-  #reads = new Map<number, (answer: ReadAnswer) => void>();
+  #reads = new Map<number, { floor: LogIndex; answer: (answer: ReadAnswer) => void }>();
   #barriers: { index: LogIndex; answer: (answer: ReadAnswer) => void }[] = [];
   #nextRead = 1;
+  readonly #retained: number;
 
   constructor(id: ReplicaId, disk: Disk, world: Surroundings) {
     this.id = id;
     this.disk = disk;
     this.#world = world;
+    this.#retained = world.settings.retainedEntries * world.random.pick([0, 1, 1, 4]);
     const { log, hardState, applied } = disk.recover();
     const { electionTicks, heartbeatTicks, maxInflightMessages, maxMessageBytes, maxUncommittedBytes } =
       world.settings;
@@ -121,7 +123,8 @@ export class Life {
 
   read(answer: (answer: ReadAnswer) => void): void {
     const requestId = this.#nextRead++;
-    this.#reads.set(requestId, answer);
+    // What is committed anywhere by now, the read must cover.
+    this.#reads.set(requestId, { floor: this.#world.checks.committed, answer });
     this.core.readIndex(requestId);
     this.#pump();
   }
@@ -142,7 +145,7 @@ export class Life {
     this.#dead = true;
     if (this.#applying !== undefined) this.tearApply(this.#applying);
     for (const { answer } of this.#proposals.values()) answer({ kind: 'unknown' });
-    for (const answer of this.#reads.values()) answer({ kind: 'refused' });
+    for (const { answer } of this.#reads.values()) answer({ kind: 'refused' });
     for (const { answer } of this.#barriers) answer({ kind: 'refused' });
     this.disk.crash(this.#world.random);
   }
@@ -253,6 +256,7 @@ export class Life {
       this.disk.write(undefined, ready.entries, snapshot);
       this.#fsync(() => {
         this.#durable(1);
+        this.#world.checks.configuration(this.watched, this.core);
         this.#skipTo(snapshot.index);
       });
     });
@@ -285,6 +289,7 @@ export class Life {
         }
       }
       this.core.applied(this.disk.machine.index);
+      checks.configuration(this.watched, this.core);
       this.#answerBarriers();
       this.#compact();
     });
@@ -301,10 +306,9 @@ export class Life {
   }
 
   #compact(): void {
-    const { retainedEntries } = this.#world.settings;
-    const index = this.disk.machine.index - retainedEntries;
+    const index = this.disk.machine.index - this.#retained;
     const { firstIndex, applied } = this.core.status();
-    if (index < firstIndex + retainedEntries || index > applied) return;
+    if (index < firstIndex + this.#retained || index > applied) return;
     const meta = this.core.snapshotAt(index);
     this.core.compact(index);
     this.disk.compact(meta);
@@ -315,11 +319,16 @@ export class Life {
   // --- Reads
 
   #readState(requestId: number, index: LogIndex, ok: boolean): void {
-    const answer = this.#reads.get(requestId);
+    const read = this.#reads.get(requestId);
     this.#reads.delete(requestId);
-    if (answer === undefined) throw new ViolationError(`a read was answered twice: ${requestId}`);
-    if (ok) this.#barriers.push({ index, answer });
-    else answer({ kind: 'refused' });
+    if (read === undefined) throw new ViolationError(`a read was answered twice: ${requestId}`);
+    if (!ok) {
+      read.answer({ kind: 'refused' });
+      return;
+    }
+    if (index < read.floor)
+      throw new ViolationError(`a read at ${index}, begun when ${read.floor} was committed`);
+    this.#barriers.push({ index, answer: read.answer });
     this.#answerBarriers();
   }
 

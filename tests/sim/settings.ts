@@ -16,7 +16,7 @@ export interface Settings {
   readonly maxUncommittedBytes: number;
   /** Log writes under way at a time. */
   readonly maxWrites: number;
-  /** Entries kept behind applied; a follower that needs older ones gets a snapshot. */
+  /** Entries kept behind applied; a follower that needs older ones gets a snapshot. Some lives keep none, some more. */
   readonly retainedEntries: number;
   readonly network: {
     readonly delay: number;
@@ -24,6 +24,8 @@ export interface Settings {
     readonly duplication: number;
     /** A message takes ten times as long, so that others overtake it. */
     readonly straggling: number;
+    /** An append arrives without its last entries, or without any: what another correct leader could have sent. */
+    readonly splitting: number;
     /** Every message goes through the wire codec. */
     readonly encoded: boolean;
     readonly snapshotChunkLoss: number;
@@ -46,6 +48,8 @@ export interface Settings {
     readonly destruction: number;
     readonly membership: number;
     readonly transfer: number;
+    /** The chance that a new leader soon crashes or is cut off. */
+    readonly newLeader: number;
     /** How long a partition, pause, crash or clog lasts. */
     readonly duration: number;
   };
@@ -94,6 +98,7 @@ export function drawSettings(seed: number, overrides: Overrides = {}): Settings 
       loss: sometimes(0.7, () => random.float() * 0.15),
       duplication: sometimes(0.5, () => random.float() * 0.1),
       straggling: sometimes(0.5, () => random.float() * 0.1),
+      splitting: sometimes(0.3, () => random.float() * 0.2),
       encoded: random.chance(0.2),
       snapshotChunkLoss: sometimes(0.5, () => random.float() * 0.3),
     },
@@ -111,6 +116,7 @@ export function drawSettings(seed: number, overrides: Overrides = {}): Settings 
       destruction: sometimes(0.4, () => random.between(2000, 10_000) * ms),
       membership: sometimes(0.5, () => random.between(300, 3000) * ms),
       transfer: sometimes(0.4, () => random.between(500, 3000) * ms),
+      newLeader: sometimes(0.3, () => random.float() * 0.7),
       duration: random.between(100, 2000) * ms,
     },
     workload: {

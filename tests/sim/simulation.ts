@@ -91,7 +91,7 @@ export class Simulation {
       random: this.#random.fork(),
       deliver: (to, message) => this.#deliver(to, message),
     });
-    this.#checks = new Checks(() => this.#disks());
+    this.#checks = new Checks({ disks: () => this.#disks(), onLeader: (id) => this.#troubleFor(id) });
     this.#begin();
   }
 
@@ -356,6 +356,42 @@ export class Simulation {
     if (seat !== undefined) this.#crash(seat);
   }
 
+  /** A new leader crashes or is cut off while its first entries are under way: what figure 8 of the paper is made of. */
+  #troubleFor(leader: ReplicaId): void {
+    if (!this.#random.chance(this.settings.faults.newLeader) || this.#calm) return;
+    const crashes = this.#random.chance(0.5);
+    const { network, disk } = this.settings;
+    this.#timeline.after(this.#random.around(2 * (network.delay + disk.syncDelay)), () => {
+      const seat = this.#seats.get(leader);
+      if (seat === undefined || this.#calm) return;
+      if (crashes) this.#crash(seat);
+      else this.#isolate([seat.address]);
+      // One that gets over it is not spared.
+      this.#timeline.after(2 * this.#duration(), () => {
+        if (this.#leader()?.id === leader) this.#troubleFor(leader);
+      });
+    });
+  }
+
+  #isolate(side: readonly Address[]): void {
+    const others = this.#addresses().filter((address) => !side.includes(address));
+    this.#cutFor(
+      side.flatMap((a) =>
+        others.flatMap((b): [Address, Address][] => [
+          [a, b],
+          [b, a],
+        ]),
+      ),
+    );
+  }
+
+  #cutFor(links: readonly (readonly [Address, Address])[]): void {
+    for (const [from, to] of links) this.#network.cut(from, to);
+    this.#timeline.after(this.#duration(), () => {
+      for (const [from, to] of links) this.#network.mend(from, to);
+    });
+  }
+
   #pauseSome(): void {
     const seat = this.#someSeat();
     if (seat !== undefined) seat.pausedUntil = this.#timeline.now + this.#duration();
@@ -381,16 +417,21 @@ export class Simulation {
         else if (kind === 3 && this.#random.chance(0.3)) links.push([from, to]);
       }
     }
-    for (const [from, to] of links) this.#network.cut(from, to);
-    this.#timeline.after(this.#duration(), () => {
-      for (const [from, to] of links) this.#network.mend(from, to);
-    });
+    this.#cutFor(links);
   }
 
   #clog(): void {
     const addresses = this.#addresses();
-    const from = this.#random.pick(addresses);
-    for (const to of addresses) if (this.#random.chance(0.5)) this.#network.clog(from, to, this.#duration());
+    const one = this.#random.pick(addresses);
+    const [out, into] = this.#random.pick([
+      [true, false],
+      [false, true],
+      [true, true],
+    ] as const);
+    for (const other of addresses) {
+      if (out && this.#random.chance(0.7)) this.#network.clog(one, other, this.#duration());
+      if (into && this.#random.chance(0.7)) this.#network.clog(other, one, this.#duration());
+    }
   }
 
   #destroySome(): void {
@@ -434,7 +475,7 @@ export class Simulation {
       return;
     }
     const learner = configuration.learners[0];
-    if (learner !== undefined && this.#random.chance(0.8)) {
+    if (learner !== undefined && this.#random.chance(0.5)) {
       propose({ type: 'promote', id: learner });
       return;
     }

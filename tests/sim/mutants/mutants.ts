@@ -21,6 +21,8 @@ export interface Mutant {
   readonly faults: Overrides;
   /** Seeds within which it must be caught. */
   readonly seeds: number;
+  /** It takes too many of them for the unit tests; `--mutants` runs it. */
+  readonly rare?: boolean;
 }
 
 const ms = 1000;
@@ -33,10 +35,27 @@ const quiet: Overrides = {
   electionTicks: 10,
   heartbeatTicks: 2,
   clockSkew: 0,
-  network: { delay: 2 * ms, loss: 0, duplication: 0, straggling: 0, snapshotChunkLoss: 0, encoded: false },
+  network: {
+    delay: 2 * ms,
+    loss: 0,
+    duplication: 0,
+    straggling: 0,
+    splitting: 0,
+    snapshotChunkLoss: 0,
+    encoded: false,
+  },
   disk: { syncDelay: 1 * ms, applyDelay: 1 * ms, stall: 0, failure: 0 },
   faults: {
-    ...{ crash: 0, pause: 0, partition: 0, clog: 0, destruction: 0, membership: 0, transfer: 0 },
+    ...{
+      crash: 0,
+      pause: 0,
+      partition: 0,
+      clog: 0,
+      destruction: 0,
+      membership: 0,
+      transfer: 0,
+      newLeader: 0,
+    },
     duration: 300 * ms,
   },
   workload: { thinkTime: 5 * ms, clients: 5, answerLoss: 0, deadline: 800 * ms },
@@ -57,8 +76,14 @@ const partitions = { partition: 300 * ms, duration: 400 * ms };
 const crashes = { crash: 300 * ms, duration: 300 * ms };
 const lossy = { loss: 0.1, duplication: 0.1, straggling: 0.1 };
 const slowDisk = { syncDelay: 10 * ms, stall: 0.05 };
+/** Few calls, so that a run holds many elections. */
+const idle = { clients: 2, thinkTime: 50 * ms };
 const churn = { membership: 60 * ms };
 
+/**
+ * The numbers are those of the design's list. Of number 1, the leader that changes the configuration before it has committed in its
+ * term (the erratum of 2015) needs a schedule too unlikely to be found by chance: s3db/raft/membership.test.ts walks it step by step.
+ */
 export const mutants: readonly Mutant[] = [
   {
     name: '1-two-changes-at-once',
@@ -66,33 +91,25 @@ export const mutants: readonly Mutant[] = [
     rules: { mayChangeConfiguration: ({ committedInTerm }) => (committedInTerm ? 'yes' : 'notReady') },
     faults: faults({ size: 3, faults: { ...partitions, membership: 10 * ms } }),
     seeds: 200,
-  },
-  {
-    name: '1-change-before-commit-in-term',
-    bug: 'a configuration change begins before an entry of the leader’s term is committed (the erratum of 2015)',
-    rules: { mayChangeConfiguration: ({ changeInFlight }) => (changeInFlight ? 'changeInFlight' : 'yes') },
-    faults: faults({
-      size: 3,
-      faults: { partition: 150 * ms, crash: 400 * ms, duration: 300 * ms, membership: 5 * ms },
-    }),
-    seeds: 400,
+    rare: true,
   },
   {
     name: '2-commits-earlier-terms-by-counting',
     bug: 'an entry of an earlier term is committed by counting (figure 8)',
     rules: { countsForCommit: () => true },
     faults: faults({
-      size: 5,
-      maxMessageBytes: 64,
-      faults: { ...partitions, crash: 150 * ms, duration: 200 * ms },
+      network: { splitting: 0.5, delay: 5 * ms },
+      faults: { newLeader: 1, duration: 150 * ms },
+      workload: idle,
     }),
-    seeds: 200,
+    seeds: 300,
+    rare: true,
   },
   {
     name: '3-commits-what-was-not-verified',
     bug: 'a follower commits as far as the leader says, although its own suffix was not compared',
     rules: { followerCommit: (leaderCommit, { lastIndex }) => Math.min(leaderCommit, lastIndex) },
-    faults: faults({ maxMessageBytes: 64, maxInflightMessages: 1, faults: partitions }),
+    faults: faults({ network: { splitting: 0.5 }, faults: partitions }),
     seeds: 50,
   },
   {
@@ -106,8 +123,9 @@ export const mutants: readonly Mutant[] = [
     name: '5-compacted-prev-is-a-conflict',
     bug: 'an append whose prev was compacted is refused',
     rules: { compactedPrevMatches: () => false },
-    faults: faults({ retainedEntries: 0, maxMessageBytes: 64, network: lossy, faults: partitions }),
-    seeds: 200,
+    faults: faults({ retainedEntries: 100, network: { loss: 0.3, straggling: 0.2 }, faults: partitions }),
+    seeds: 100,
+    rare: true,
   },
   {
     name: '6-hole-after-a-crash',
@@ -150,6 +168,7 @@ export const mutants: readonly Mutant[] = [
     rules: { isAddressedTo: () => true, countsVoteOf: () => true },
     faults: faults({ faults: { ...partitions, ...crashes, ...churn, destruction: 1000 * ms } }),
     seeds: 100,
+    rare: true,
   },
   {
     name: '11-forgets-its-log',
@@ -164,6 +183,7 @@ export const mutants: readonly Mutant[] = [
     rules: { votesWhenNotVoter: () => false },
     faults: faults({ events: 3000, faults: { ...partitions, membership: 20 * ms } }),
     seeds: 1000,
+    rare: true,
   },
   {
     name: '13-learner-campaigns',
@@ -178,6 +198,7 @@ export const mutants: readonly Mutant[] = [
     rules: { rollsBackConfiguration: () => false },
     faults: faults({ faults: { ...partitions, ...churn } }),
     seeds: 200,
+    rare: true,
   },
   {
     name: '14-configuration-not-in-snapshot',
@@ -196,6 +217,7 @@ export const mutants: readonly Mutant[] = [
       faults: { partition: 100 * ms, crash: 150 * ms, duration: 200 * ms },
     }),
     seeds: 500,
+    rare: true,
   },
   {
     name: '16-read-before-commit-in-term',
@@ -212,11 +234,11 @@ export const mutants: readonly Mutant[] = [
     bug: 'an answer to an earlier round of heartbeats confirms the round that runs',
     rules: { acknowledgedRound: (_echoed, latest) => latest },
     faults: faults({
-      network: { delay: 20 * ms, straggling: 0.3 },
-      faults: { ...partitions, pause: 200 * ms },
+      faults: { clog: 100 * ms, duration: 150 * ms },
       workload: { reads: 0.6, clients: 8, thinkTime: 1 * ms },
     }),
     seeds: 200,
+    rare: true,
   },
   {
     name: '19-index-without-state',
@@ -249,6 +271,7 @@ export const mutants: readonly Mutant[] = [
       faults: { partition: 150 * ms, crash: 60 * ms, duration: 150 * ms },
     }),
     seeds: 400,
+    rare: true,
   },
   {
     name: '22-partial-snapshot',
@@ -282,7 +305,7 @@ export const mutants: readonly Mutant[] = [
     name: '26-acknowledges-more-than-it-was-sent',
     bug: 'an acknowledgement names the end of the log instead of the end of the message',
     rules: { acknowledged: ({ lastIndex }) => lastIndex },
-    faults: faults({ size: 5, maxMessageBytes: 64, faults: partitions }),
+    faults: faults({ network: { splitting: 0.5 }, faults: partitions }),
     seeds: 50,
   },
   {
