@@ -39,6 +39,8 @@ const firstPauseMs = 10;
 const lastPauseMs = 250;
 /** What the server's deadline is shorter than ours, so that its answer arrives. */
 const marginMs = 50;
+/** With less time left no further attempt is made: it could only blur what is known of those before. */
+const leastAttemptMs = 2 * marginMs;
 
 /** How an attempt ended: with an answer that settles the request, or in a way that allows another. */
 type Attempt =
@@ -137,7 +139,8 @@ export class DatabaseClient implements Database {
     let mayBeApplied = false;
     let reason = 'no replica was asked';
     let pauseMs = firstPauseMs;
-    while (performance.now() < deadlineMs && !cancel.aborted) {
+    for (let first = true; !cancel.aborted; first = false) {
+      if (!first && deadlineMs - performance.now() < leastAttemptMs) break;
       const attempt = await this.#hedged(call, { deadlineMs, cancel });
       if (attempt.kind === 'answer') return attempt.answer;
       mayBeApplied ||= attempt.mayBeApplied;

@@ -1,7 +1,13 @@
+import { rm } from 'node:fs/promises';
+import { createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { TestAuthority } from '../transport/testing/certificates.ts';
+import { DatabaseClient } from './client.ts';
 import type { Batch, Database } from './database.ts';
-import { ConditionFailedError } from './errors.ts';
-import { TestCluster } from './testing/test_cluster.ts';
+import { ConditionFailedError, UnavailableError, UnknownOutcomeError } from './errors.ts';
+import { until } from './testing/driver_cluster.ts';
+import { TestCluster, testCredentials, testRegion } from './testing/test_cluster.ts';
 
 let cluster: TestCluster;
 
@@ -39,5 +45,217 @@ describe('a single replica', () => {
     await cluster.startServer(1);
     expect(await read(client, 'a')).toBe('1');
     await client.close();
+  });
+});
+
+async function leaderOf(): Promise<number> {
+  const [server] = cluster.servers.values();
+  if (server === undefined) throw new Error('no server runs');
+  await server.ready(10_000);
+  return server.status().leader_id!;
+}
+
+describe.each([undefined, 'http2'] as const)('three replicas over %s', (driver) => {
+  const start = (): Promise<TestCluster> =>
+    TestCluster.start({ size: 3, ...(driver === undefined ? {} : { driver }) });
+
+  it('agree, and any of them serves reads and writes', async () => {
+    cluster = await start();
+    for (const { id } of cluster.addresses) {
+      const client = await cluster.client([id]);
+      await client.batch(put(`by-${id}`, String(id)));
+      await client.close();
+    }
+    for (const { id } of cluster.addresses) {
+      const client = await cluster.client([id]);
+      expect(await Promise.all([1, 2, 3].map((writer) => read(client, `by-${writer}`)))).toEqual([
+        '1',
+        '2',
+        '3',
+      ]);
+      await client.close();
+    }
+    const voters = [...cluster.servers.values()].map((server) => server.status().voters.toSorted());
+    expect(voters).toEqual([
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 2, 3],
+    ]);
+  });
+
+  it('go on when the leader stops, and take it back', async () => {
+    cluster = await start();
+    const client = await cluster.client();
+    await client.batch(put('a', '1'));
+    const leader = await leaderOf();
+    await cluster.stopServer(leader);
+    await client.batch(put('a', '2'));
+    expect(await read(client, 'a')).toBe('2');
+    await cluster.startServer(leader);
+    const back = await cluster.client([leader]);
+    expect(await read(back, 'a')).toBe('2');
+    await back.close();
+    await client.close();
+  });
+});
+
+describe('first boot', () => {
+  const leadersSeen = (): number => [...cluster.servers.values()].filter((server) => server.healthy).length;
+
+  it('founds no cluster until every configured replica has answered', async () => {
+    cluster = await TestCluster.create({ size: 3 });
+    await cluster.startServer(1);
+    await cluster.startServer(2);
+    const client = await cluster.client([1]);
+    await expect(client.batch(put('a', '1'), { deadlineMs: 700 })).rejects.toThrow(UnavailableError);
+    expect([...cluster.servers.values()].map((server) => server.status().role)).toEqual([
+      'forming',
+      'forming',
+    ]);
+    await cluster.startServer(3);
+    await client.batch(put('a', '1'), { deadlineMs: 10_000 });
+    await client.close();
+  });
+
+  it('founds no cluster of replicas that are configured differently', async () => {
+    cluster = await TestCluster.create({ size: 2 });
+    await cluster.startServer(1);
+    const moved = cluster.addresses.map((peer) => (peer.id === 1 ? { ...peer, host: 'localhost' } : peer));
+    await cluster.startServer(2, { peers: moved });
+    const client = await cluster.client();
+    await expect(client.batch(put('a', '1'), { deadlineMs: 700 })).rejects.toThrow(UnavailableError);
+    expect(leadersSeen()).toBe(0);
+    await client.close();
+  });
+
+  it('lets founders that were away at the birth come in later', async () => {
+    cluster = await TestCluster.start({ size: 3 });
+    const ids = new Set(
+      [...cluster.servers.values()].map((server) => JSON.stringify(server.status().voters)),
+    );
+    expect(ids.size).toBe(1);
+    await Promise.all([1, 2, 3].map((id) => cluster.stopServer(id)));
+    await Promise.all([1, 2, 3].map((id) => cluster.startServer(id)));
+    await until('all see a leader', () => leadersSeen() === 3);
+  });
+
+  it('refuses a directory of another id, and one whose log is gone', async () => {
+    cluster = await TestCluster.start({ size: 1 });
+    await cluster.stopServer(1);
+    const directory = cluster.directoryOf(1);
+    await expect(cluster.startServer(1, { id: 2, directory })).rejects.toThrow('a path of its own');
+    await rm(join(directory, 'log'), { recursive: true });
+    await expect(cluster.startServer(1)).rejects.toThrow('its log is gone');
+  });
+});
+
+describe('a replica that lost its directory', () => {
+  it('comes back as another, votes for nobody it may not, and catches up', async () => {
+    cluster = await TestCluster.start({ size: 3, retention: { entries: 10, bytes: 1024 * 1024 } });
+    const client = await cluster.client();
+    for (let i = 0; i < 60; i++) await client.batch(put(`k${i % 7}`, `v${i}`));
+    const lost = (await leaderOf()) === 3 ? 2 : 3;
+    await cluster.stopServer(lost);
+    await rm(cluster.directoryOf(lost), { recursive: true });
+    await client.batch(put('meanwhile', '1'));
+    const server = await cluster.startServer(lost);
+    await until(
+      'the newcomer votes',
+      () => server.status().role === 'follower' && server.status().voters.length === 3,
+      20_000,
+    );
+    await until('the old incarnation is gone everywhere', () =>
+      [...cluster.servers.values()].every((one) => {
+        const { voters, learners } = one.status();
+        return learners.length === 0 && JSON.stringify(voters.toSorted()) === '[1,2,3]';
+      }),
+    );
+    const through = await cluster.client([lost]);
+    expect(await read(through, 'meanwhile')).toBe('1');
+    expect(await read(through, 'k3')).toBe('v59');
+    // It counts: with another one away, the two are a majority.
+    const other = [1, 2, 3].find((id) => id !== lost)!;
+    await cluster.stopServer(other);
+    await through.batch(put('afterwards', '1'), { deadlineMs: 15_000 });
+    await through.close();
+    await client.close();
+  });
+});
+
+describe('DatabaseClient', () => {
+  it('works with any one replica gone', async () => {
+    cluster = await TestCluster.start({ size: 3 });
+    const client = await cluster.client();
+    for (const { id } of cluster.addresses) {
+      await cluster.stopServer(id);
+      await client.batch(put(`without-${id}`, '1'), { deadlineMs: 10_000 });
+      expect(await read(client, `without-${id}`)).toBe('1');
+      await cluster.startServer(id);
+      await until('all are back', () => [...cluster.servers.values()].every((server) => server.healthy));
+    }
+    await client.close();
+  });
+
+  it('asks another replica when one accepts connections and then is silent', async () => {
+    cluster = await TestCluster.start({ size: 3 });
+    const stopped = cluster.addresses[0]!;
+    await cluster.stopServer(stopped.id);
+    const sockets = new Set<Socket>();
+    const silent = createServer((socket) => {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+    });
+    await new Promise<void>((resolve) => silent.listen(stopped.port, stopped.host, resolve));
+    const client = await cluster.client();
+    for (let i = 0; i < 10; i++) {
+      await client.batch(put(`k${i}`, '1'));
+      expect(await read(client, `k${i}`)).toBe('1');
+    }
+    await client.close();
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => silent.close(resolve));
+  });
+
+  it('says that nothing was applied when nobody could be reached', async () => {
+    cluster = await TestCluster.start({ size: 1 });
+    const client = await cluster.client();
+    await cluster.stopServer(1);
+    await expect(client.batch(put('a', '1'), { deadlineMs: 300 })).rejects.toThrow(UnavailableError);
+    await expect(client.get('t', bytes('a'), { deadlineMs: 300 })).rejects.toThrow(UnavailableError);
+    await client.close();
+  });
+
+  it('says that the outcome is unknown when the answer to a write did not come', async () => {
+    cluster = await TestCluster.start({ size: 3 });
+    const leader = await leaderOf();
+    const client = await cluster.client([leader]);
+    await client.batch(put('a', '1'));
+    for (const { id } of cluster.addresses) if (id !== leader) await cluster.stopServer(id);
+    await expect(client.batch(put('a', '2'), { deadlineMs: 400 })).rejects.toThrow(UnknownOutcomeError);
+    await client.close();
+  });
+
+  it('gives up when its signal says so', async () => {
+    cluster = await TestCluster.create({ size: 2 });
+    await cluster.startServer(1);
+    const client = await cluster.client([1]);
+    const given = AbortSignal.timeout(100);
+    await expect(client.get('t', bytes('a'), { signal: given })).rejects.toThrow('timeout');
+    await client.close();
+  });
+
+  it('trusts no certificate of another authority, and is let in with no other secret', async () => {
+    cluster = await TestCluster.start({ size: 1 });
+    const options = {
+      endpoints: [{ host: '127.0.0.1', port: cluster.addresses[0]!.port, servername: 'db-1.test.s3d' }],
+      region: testRegion,
+      ...testCredentials,
+    };
+    const stranger = await DatabaseClient.open({ ...options, ca: new TestAuthority().ca });
+    await expect(stranger.get('t', bytes('a'), { deadlineMs: 300 })).rejects.toThrow(UnavailableError);
+    const { ca } = cluster.authority;
+    const wrong = await DatabaseClient.open({ ...options, ca, secretAccessKey: 'wrong' });
+    await expect(wrong.get('t', bytes('a'))).rejects.toThrow('403');
+    await Promise.all([stranger.close(), wrong.close()]);
   });
 });

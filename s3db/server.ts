@@ -10,6 +10,7 @@ import { peerIdOf, MemberDirectory } from './peer_links.ts';
 import { enterCluster, openReplicaFiles, type ReplicaFiles } from './replica_files.ts';
 import { configurationDigest, saveIdentity, type Member, type ReplicaIdentity } from './replica_identity.ts';
 import { listenRest, type RestListener } from './rest/listener.ts';
+import type { StatusInfo } from './rest/service.ts';
 import type { DbAddress, S3dbServerOptions } from './server_options.ts';
 import { ReplicaService } from './replica_service.ts';
 
@@ -67,6 +68,11 @@ export class S3dbServer {
 
   get port(): number {
     return this.#rest?.port ?? this.#options.port;
+  }
+
+  /** What `GET /status` says. */
+  status(): StatusInfo {
+    return this.#service.status();
   }
 
   /** Whether it runs and sees a leader. */
