@@ -2,6 +2,7 @@ import { createServer as createHttpServer, type IncomingMessage, type ServerResp
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener, type HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { S3App } from './app.ts';
 import { errorElement } from './error_reply.ts';
 import { errorTable, S3Error } from './errors.ts';
@@ -67,7 +68,7 @@ export async function serveS3(options: ServeS3Options): Promise<S3Server> {
   const waiting = new WeakSet<IncomingMessage>();
   const targets = new WeakMap<IncomingMessage, string>();
   const listener = getRequestListener(
-    (request, env) => {
+    async (request, env) => {
       const { incoming, outgoing } = env as HttpBindings;
       const bindings: S3Env['Bindings'] = {
         incoming,
@@ -76,7 +77,10 @@ export async function serveS3(options: ServeS3Options): Promise<S3Server> {
         expectsContinue: waiting.has(incoming),
         draining: () => draining,
       };
-      return options.app.fetch(request, bindings);
+      const response = await options.app.fetch(request, bindings);
+      // Hono makes a copy of the answer to a HEAD, which doesn't tell any more that it was sent, where something else
+      // in the process has let the adapter replace the global Response.
+      return outgoing.headersSent || outgoing.destroyed ? RESPONSE_ALREADY_SENT : response;
     },
     {
       hostname: 'localhost',
