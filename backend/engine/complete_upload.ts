@@ -151,7 +151,7 @@ function checkExpected(request: CompleteUploadRequest, checksum: Checksum): void
   if (expected === undefined) return;
   if (expected.type !== undefined && expected.type !== checksum.type) {
     refuse(
-      'InvalidRequest',
+      'BadDigest',
       `The upload was created using the ${checksum.type} checksum mode. The complete request must use the same checksum mode.`,
     );
   }

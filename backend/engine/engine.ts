@@ -168,9 +168,15 @@ class ObjectEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    await this.#garbage.close();
-    await this.#context.data.close();
-    await this.#context.state.close();
+    try {
+      await this.#garbage.close();
+    } finally {
+      try {
+        await this.#context.data.close();
+      } finally {
+        await this.#context.state.close();
+      }
+    }
   }
 
   #run<Request, Answer>(

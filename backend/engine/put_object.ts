@@ -83,6 +83,13 @@ export async function commitContent(context: EngineContext, request: ContentToNa
         },
       };
     });
+    // Whoever writes often reads soon.
+    context.contents.set(content.contentId, {
+      sizeBytes: content.sizeBytes,
+      locator: content.written.locator,
+      metadata: request.metadata,
+      ...(request.checksum === undefined ? {} : { checksum: request.checksum }),
+    });
     context.wakeGarbage();
     return written;
   } catch (error) {

@@ -262,6 +262,8 @@ export function multipartCases(backend: () => Backend): void {
       const complete = async (more: object): Promise<unknown> =>
         backend().completeMultipartUpload({ ...upload, parts, ...more });
       await refusal(complete({ checksum: { algorithm, value: 'AAAA' } }), 'BadDigest');
+      const otherType = type === 'COMPOSITE' ? 'FULL_OBJECT' : 'COMPOSITE';
+      await refusal(complete({ checksum: { algorithm, type: otherType, value } }), 'BadDigest');
       const wrongPart = [{ ...parts[0]!, checksum: { algorithm, value: 'AAAA' } }, parts[1]!];
       await refusal(complete({ parts: wrongPart }), 'InvalidPart');
       const written = await backend().completeMultipartUpload({
