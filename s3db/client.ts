@@ -1,3 +1,4 @@
+import { CallEnd } from './call_end.ts';
 import { ClientEndpoint, NotSentError, type Answer, type Call, type Endpoint } from './client_endpoint.ts';
 import { encodeBatch } from './command.ts';
 import type { Batch, Database, ReadOptions, ScanPage, ScanRequest, WriteOptions } from './database.ts';
@@ -42,6 +43,11 @@ const marginMs = 50;
 /** With less time left no further attempt is made: it could only blur what is known of those before. */
 const leastAttemptMs = 2 * marginMs;
 
+/** Of the requests, this share may be sent to a second replica after `hedgeAfterMs`; saved up to so many. */
+const hedgeShare = 0.1;
+const maxHedgeBudget = 20;
+const attemptOver = new Error('another replica answered first');
+
 /** How an attempt ended: with an answer that settles the request, or in a way that allows another. */
 type Attempt =
   | { readonly kind: 'answer'; readonly answer: Answer }
@@ -55,7 +61,9 @@ export class DatabaseClient implements Database {
   readonly #options: DatabaseClientOptions;
   readonly #endpoints: readonly ClientEndpoint[];
   readonly #random: () => number;
-  readonly #closing = new AbortController();
+  readonly #closer = new AbortController();
+  readonly #closing = this.#closer.signal;
+  #hedgeBudget = maxHedgeBudget;
   #preferred: ClientEndpoint;
 
   private constructor(options: DatabaseClientOptions) {
@@ -120,7 +128,7 @@ export class DatabaseClient implements Database {
   }
 
   async close(): Promise<void> {
-    this.#closing.abort(new UnavailableError('the client is closed'));
+    this.#closer.abort(new UnavailableError('the client is closed'));
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
   }
 
@@ -129,62 +137,60 @@ export class DatabaseClient implements Database {
     call: Call,
     options: { readonly deadlineMs?: number; readonly signal?: AbortSignal },
   ): Promise<Answer> {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    this.#closing.throwIfAborted();
     const timeoutMs = options.deadlineMs ?? this.#options.defaultDeadlineMs ?? defaultDeadlineMs;
-    const deadlineMs = performance.now() + timeoutMs;
-    const isWrite = call.method === 'POST';
-    const cancel =
-      options.signal === undefined
-        ? this.#closing.signal
-        : AbortSignal.any([options.signal, this.#closing.signal]);
+    const over = new CallEnd(timeoutMs, signal === undefined ? [this.#closing] : [this.#closing, signal]);
+    try {
+      return await this.#repeat(call, over);
+    } finally {
+      over.release();
+    }
+  }
+
+  async #repeat(call: Call, over: CallEnd): Promise<Answer> {
     let mayBeApplied = false;
     let reason = 'no replica was asked';
     let pauseMs = firstPauseMs;
-    for (let first = true; !cancel.aborted; first = false) {
-      if (!first && deadlineMs - performance.now() < leastAttemptMs) break;
-      const attempt = await this.#hedged(call, { deadlineMs, cancel });
+    for (let first = true; !over.cancelled; first = false) {
+      if (!first && over.leftMs() < leastAttemptMs) break;
+      const attempt = await this.#hedged(call, over);
       if (attempt.kind === 'answer') return attempt.answer;
       mayBeApplied ||= attempt.mayBeApplied;
       ({ reason } = attempt);
-      const leftMs = deadlineMs - performance.now();
-      await pause(Math.max(0, Math.min(pauseMs * (0.5 + this.#random()), leftMs)), cancel);
+      await over.pause(Math.min(pauseMs * (0.5 + this.#random()), over.leftMs()));
       pauseMs = Math.min(pauseMs * 2, lastPauseMs);
     }
-    const why = cancel.aborted ? 'the call was given up' : 'the deadline passed';
-    if (isWrite && mayBeApplied) throw new UnknownOutcomeError(`${why} after the write was sent: ${reason}`);
-    if (cancel.aborted) cancel.throwIfAborted();
+    const why = over.cancelled ? 'the call was given up' : 'the deadline passed';
+    if (call.method === 'POST' && mayBeApplied) {
+      throw new UnknownOutcomeError(`${why} after the write was sent: ${reason}`);
+    }
+    over.throwIfCancelled();
     throw new UnavailableError(`${why}: ${reason}`);
   }
 
   /** Asks one replica, and others one after the other while there is silence. The first answer that settles it wins. */
-  async #hedged(
-    call: Call,
-    options: { readonly deadlineMs: number; readonly cancel: AbortSignal },
-  ): Promise<Attempt> {
-    const { deadlineMs, cancel } = options;
+  async #hedged(call: Call, over: CallEnd): Promise<Attempt> {
     const order = this.#order();
-    const over = new AbortController();
-    const signal = AbortSignal.any([cancel, over.signal]);
-    const timer = setTimeout(() => over.abort(), Math.max(1, deadlineMs - performance.now()));
     const running = new Map<ClientEndpoint, Promise<[ClientEndpoint, Attempt]>>();
+    let ended: AbortController | undefined;
     let mayBeApplied = false;
     let reason = '';
+    this.#hedgeBudget = Math.min(maxHedgeBudget, this.#hedgeBudget + hedgeShare);
     try {
+      ended = over.branch();
       while (order.length > 0 || running.size > 0) {
         const next = order.shift();
-        if (next !== undefined) {
-          running.set(next, this.#attempt(next, call, { deadlineMs, signal }));
-        }
-        const ended = await firstOf(
-          [...running.values()],
-          order.length > 0 ? (this.#options.hedgeAfterMs ?? defaultHedgeMs) : undefined,
-        );
-        if (ended === undefined) {
+        if (next !== undefined) running.set(next, this.#attempt(next, call, { over, signal: ended.signal }));
+        const first = await this.#firstOf([...running.values()], order.length > 0);
+        if (first === undefined) {
           // Silent: keep listening, and ask the next one as well.
           next?.suspect(performance.now() + suspectMs);
           if (next === this.#preferred) this.#preferNext();
           continue;
         }
-        const [endpoint, attempt] = ended;
+        const [endpoint, attempt] = first;
         running.delete(endpoint);
         if (attempt.kind === 'answer') return attempt;
         mayBeApplied ||= attempt.mayBeApplied;
@@ -192,17 +198,41 @@ export class DatabaseClient implements Database {
       }
       return { kind: 'retry', mayBeApplied, reason };
     } finally {
+      if (running.size > 0) ended?.abort(attemptOver);
+    }
+  }
+
+  /**
+   * The first that ends; undefined after a silence, if there is someone else to ask. Only a share of the requests gets company
+   * early: when all replicas are slow under load, more requests would only make them slower.
+   */
+  async #firstOf<T>(running: readonly Promise<T>[], othersLeft: boolean): Promise<T | undefined> {
+    if (!othersLeft) return Promise.race(running);
+    const hedgeAfterMs = this.#options.hedgeAfterMs ?? defaultHedgeMs;
+    let timer: NodeJS.Timeout | undefined;
+    const silence = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => {
+        if (this.#hedgeBudget >= 1) {
+          this.#hedgeBudget--;
+          resolve(undefined);
+        } else {
+          timer = setTimeout(() => resolve(undefined), 3 * hedgeAfterMs);
+        }
+      }, hedgeAfterMs);
+    });
+    try {
+      return await Promise.race([...running, silence]);
+    } finally {
       clearTimeout(timer);
-      over.abort();
     }
   }
 
   async #attempt(
     endpoint: ClientEndpoint,
     call: Call,
-    options: { readonly deadlineMs: number; readonly signal: AbortSignal },
+    options: { readonly over: CallEnd; readonly signal: AbortSignal },
   ): Promise<[ClientEndpoint, Attempt]> {
-    const timeoutMs = Math.max(1, Math.floor(options.deadlineMs - performance.now() - marginMs));
+    const timeoutMs = Math.max(1, Math.floor(options.over.leftMs() - marginMs));
     const headers = { ...call.headers, 'x-s3db-timeout-ms': String(timeoutMs) };
     try {
       const answer = await endpoint.send({ ...call, headers }, options.signal);
@@ -237,36 +267,6 @@ export class DatabaseClient implements Database {
     const at = this.#endpoints.indexOf(this.#preferred);
     this.#preferred = this.#endpoints[(at + 1) % this.#endpoints.length] ?? this.#preferred;
   }
-}
-
-/** Undefined when none has ended within the time. */
-async function firstOf<T>(
-  running: readonly Promise<T>[],
-  timeoutMs: number | undefined,
-): Promise<T | undefined> {
-  if (timeoutMs === undefined) return Promise.race(running);
-  let timer: NodeJS.Timeout | undefined;
-  const silence = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), timeoutMs);
-  });
-  try {
-    return await Promise.race([...running, silence]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done);
-    if (signal.aborted) done();
-  });
 }
 
 /** An answer below 500 that isn't what was hoped for. */
