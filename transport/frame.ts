@@ -16,7 +16,7 @@
  *
  *  requests; ids are given by the client, from 1 upwards, never twice on a lane
  *  10 REQUEST    client  deadline in ms (32), length of the method (8), method, header. END: no body follows
- *  11 RESPONSE   server  header. END: no body follows
+ *  11 RESPONSE   server  header. END: no body follows. The end of the response is the end of the request too
  *  12 DATA       both    a piece of the body. END: the last one (it may be empty)
  *  13 CREDIT     both    number of further body bytes the other side may send (32)
  *  14 CANCEL     client  the request is given up, whatever state it is in

@@ -289,11 +289,8 @@ class ServerCall implements IncomingCall, Due {
     );
   }
 
-  /** The response has left. What is missing of the request's body isn't wanted any more. */
+  /** The response has left, and with it the call is over: the caller sends no more of its body either. */
   #done(): void {
-    if (this.#reader !== undefined && !this.#reader.finished) {
-      this.#lane.lane.writer.frame(frameType.cancel, { id: this.#id });
-    }
     if (this.#finish('done')) this.#lane.finished(this.#id);
   }
 

@@ -30,6 +30,20 @@ export function securityContract(rig: Rig): void {
       expect(calls).toBe(0);
     });
 
+    it('gets nothing with a proof by another secret, whatever it thinks of the server’s', async () => {
+      let calls = 0;
+      const server = await rig.serve({
+        touch: () => Promise.resolve({ header: Buffer.from(String(++calls)) }),
+      });
+      const lane = await rig.raw(server.port);
+      await lane.authenticate({ ...asGateway, kind: 'small', secret: Buffer.alloc(32, 8) });
+      lane.write(request('touch'));
+      expect(decodeNamed((await lane.frame(frameType.fatal)).payload).name).toBe('refused');
+      await lane.untilClosed();
+      expect(calls).toBe(0);
+      expect(lane.frames.some(({ type }) => type === frameType.accept)).toBe(false);
+    });
+
     it('gets nothing as another cluster’s or for another node', async () => {
       const server = await rig.serve({ echo });
       for (const wrong of [{ clusterId: 'c-2' }, { to: 'node-2' }]) {
