@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import { Hono, type Context } from 'hono';
 import type { Registry } from 'prom-client';
+import type { PayloadCheck } from '../../auth/request.ts';
 import type { Backend, Owner } from '../../backend/backend.ts';
 import type { Logger } from '../logger.ts';
 import type { ClusterView } from './cluster_view.ts';
@@ -17,9 +18,10 @@ export interface AdminOptions {
   readonly authenticate: (request: IncomingMessage) => Promise<Administrator>;
 }
 
-export type Administrator = { readonly owner: Owner } | { readonly refusal: string };
+export type Administrator =
+  { readonly owner: Owner; readonly payload: PayloadCheck } | { readonly refusal: string };
 
-export type AdminEnv = { Bindings: HttpBindings; Variables: { owner: Owner } };
+export type AdminEnv = { Bindings: HttpBindings; Variables: { owner: Owner; payload: PayloadCheck } };
 
 /**
  * The admin listener: health for load balancers (open), the rest for administrators. A port of its own, since
@@ -40,6 +42,7 @@ export function createAdminApp(options: AdminOptions): Hono<AdminEnv> {
       return c.json({ error: 'AccessDenied', message: administrator.refusal }, 401);
     }
     c.set('owner', administrator.owner);
+    c.set('payload', administrator.payload);
     return next();
   });
 

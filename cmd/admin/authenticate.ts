@@ -3,7 +3,7 @@ import { authenticate } from '../../auth/authenticate.ts';
 import { authenticateBasic, isBasic } from '../../auth/basic.ts';
 import type { Credential, CredentialStore } from '../../auth/credentials.ts';
 import { AuthError } from '../../auth/errors.ts';
-import type { SignedRequest } from '../../auth/request.ts';
+import type { PayloadCheck, SignedRequest } from '../../auth/request.ts';
 import type { Administrator } from './app.ts';
 
 /** SigV4 (as for S3) or Basic credentials of an `[[auth]]` with `admin = true`. */
@@ -14,10 +14,11 @@ export function administrators(options: {
 }): (request: IncomingMessage) => Promise<Administrator> {
   return async (request) => {
     try {
-      const credential = await findCredential(request, options);
-      if (credential === undefined) return { refusal: 'credentials are needed here: SigV4 or Basic' };
+      const found = await findCredential(request, options);
+      if (found === undefined) return { refusal: 'credentials are needed here: SigV4 or Basic' };
+      const { credential, payload } = found;
       if (!credential.admin) return { refusal: 'the key belongs to no administrator' };
-      return { owner: { id: credential.accountId, displayName: credential.displayName } };
+      return { owner: { id: credential.accountId, displayName: credential.displayName }, payload };
     } catch (error) {
       if (error instanceof AuthError) return { refusal: error.message };
       throw error;
@@ -28,16 +29,18 @@ export function administrators(options: {
 async function findCredential(
   request: IncomingMessage,
   options: { readonly credentials: CredentialStore; readonly region: string; readonly clock: () => number },
-): Promise<Credential | undefined> {
+): Promise<{ readonly credential: Credential; readonly payload: PayloadCheck } | undefined> {
   const { authorization } = request.headers;
-  if (authorization !== undefined && isBasic(authorization)) return authenticateBasic(authorization, options);
+  if (authorization !== undefined && isBasic(authorization)) {
+    return { credential: await authenticateBasic(authorization, options), payload: { kind: 'unsigned' } };
+  }
   const authenticated = await authenticate(signedRequest(request), {
     credentials: options.credentials,
     nowMs: options.clock(),
     region: options.region,
     service: 's3',
   });
-  return authenticated.kind === 'signed' ? authenticated.credential : undefined;
+  return authenticated.kind === 'signed' ? authenticated : undefined;
 }
 
 function signedRequest(request: IncomingMessage): SignedRequest {

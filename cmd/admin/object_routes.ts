@@ -1,6 +1,8 @@
 import { Readable } from 'node:stream';
 import { Hono, type Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { AuthError } from '../../auth/errors.ts';
+import { decodePayload } from '../../auth/payload.ts';
 import type { BucketInfo, Owner } from '../../backend/backend.ts';
 import { BackendError, type BackendErrorCode } from '../../backend/errors.ts';
 import type { AdminEnv, AdminOptions } from './app.ts';
@@ -30,17 +32,17 @@ export function objectRoutes(options: AdminOptions): Hono<AdminEnv> {
 
   app.post('/objects/:bucket/:key{.+}', async (c) => {
     const type = c.req.header('content-type');
-    const length = c.req.header('content-length');
-    if (length === undefined)
+    const length = c.req.header('x-amz-decoded-content-length') ?? c.req.header('content-length');
+    if (length === undefined) {
       return c.json({ error: 'MissingContentLength', message: 'expected a Content-Length header' }, 411);
+    }
+    // What was signed is verified while it is read: a body that isn't it never becomes an object.
+    const { stream } = decodePayload(readAll(c.req.raw.body), c.var.payload);
     const written = await backend.putObject({
       ...target(c),
       owner: c.var.owner,
       metadata: { system: type === undefined ? {} : { contentType: type }, user: {} },
-      body: {
-        stream: c.req.raw.body === null ? Readable.from([]) : readAll(c.req.raw.body),
-        sizeBytes: Number(length),
-      },
+      body: { stream, sizeBytes: Number(length) },
     });
     return c.json({ etag: written.etag, size: written.sizeBytes }, 201);
   });
@@ -60,6 +62,7 @@ export function objectRoutes(options: AdminOptions): Hono<AdminEnv> {
   });
 
   app.onError((error, c) => {
+    if (error instanceof AuthError) return c.json({ error: error.code, message: error.message }, 400);
     if (!(error instanceof BackendError)) throw error;
     return c.json({ error: error.code, message: error.message }, statusOf(error.code));
   });
@@ -85,8 +88,8 @@ function ownBucket(owner: Owner, bucket: BucketInfo): void {
     throw new BackendError('AccessDenied', 'the bucket belongs to another account');
 }
 
-async function* readAll(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const chunk of body) yield chunk;
+async function* readAll(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Uint8Array> {
+  if (body !== null) for await (const chunk of body) yield chunk;
 }
 
 function statusOf(code: BackendErrorCode): ContentfulStatusCode {

@@ -1,0 +1,173 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import aws4 from 'aws4';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { staticCredentials } from '../../auth/static_credentials.ts';
+import type { Backend } from '../../backend/backend.ts';
+import { openFilesystemBackend } from '../../backend/filesystem/filesystem_backend.ts';
+import { createRegistry, s3Metrics } from '../metrics.ts';
+import { administrators } from './authenticate.ts';
+import { serveAdmin, type AdminServer } from './server.ts';
+
+const region = 'eu-central-1';
+const admin = {
+  accessKeyId: 'AKADMIN',
+  secretAccessKey: 'admin-secret',
+  accountId: '1',
+  displayName: 'main',
+  admin: true,
+  policy: [],
+};
+const user = { ...admin, accessKeyId: 'AKUSER', secretAccessKey: 'user-secret', admin: false };
+const logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
+describe('the admin listener', () => {
+  let directory: string;
+  let backend: Backend;
+  let server: AdminServer;
+  let port: number;
+  const obstacles: string[] = [];
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 's3d-admin-'));
+    backend = await openFilesystemBackend({ basePath: directory, region, logger });
+    const registry = createRegistry();
+    s3Metrics(registry);
+    port = 20_000 + Math.floor(Math.random() * 10_000);
+    server = await serveAdmin({
+      view: {
+        clusterId: 'c1',
+        databases: async () => [{ id: 1, role: 'leader', up: true }],
+        nodes: async () => [
+          { id: 0, state: 'up', usedBytes: 5, freeBytes: 7 },
+          { id: 1, state: 'down' },
+        ],
+        repair: async () => ({ objects: 2, bytes: 100, etaSeconds: 3 }),
+        obstacles: async () => obstacles,
+      },
+      backend,
+      registry,
+      region,
+      logger,
+      authenticate: administrators({
+        credentials: staticCredentials([admin, user]),
+        region,
+        clock: Date.now,
+      }),
+      host: '127.0.0.1',
+      port,
+      identity: undefined,
+    });
+  });
+  afterAll(async () => {
+    await server.close();
+    await backend.close();
+    await rm(directory, { recursive: true });
+  });
+
+  async function send(
+    method: string,
+    path: string,
+    options: { keys?: typeof admin | undefined; body?: string; headers?: Record<string, string> } = {},
+  ): Promise<{ status: number; text: string }> {
+    const { keys, body } = options;
+    const basic =
+      keys === undefined
+        ? {}
+        : {
+            authorization: `Basic ${Buffer.from(`${keys.accessKeyId}:${keys.secretAccessKey}`).toString('base64')}`,
+          };
+    const headers = {
+      ...basic,
+      ...(body === undefined ? {} : { 'content-length': String(body.length) }),
+      ...options.headers,
+    };
+    return new Promise((resolve, reject) => {
+      const outgoing = request(
+        { host: '127.0.0.1', port, method, path, headers, agent: false },
+        (response) => {
+          let text = '';
+          response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+          response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+        },
+      );
+      outgoing.on('error', reject);
+      outgoing.end(body);
+    });
+  }
+
+  test('health is open; it turns to 503 with the reasons', async () => {
+    expect(await send('GET', '/health')).toMatchObject({ status: 200 });
+    obstacles.push('the disk is gone');
+    expect(await send('GET', '/health/ready')).toMatchObject({
+      status: 503,
+      text: expect.stringContaining('the disk is gone') as string,
+    });
+    expect(await send('GET', '/health/live')).toMatchObject({ status: 200 });
+    obstacles.pop();
+  });
+
+  test.each(['/metrics', '/cluster', '/buckets', '/objects/b/k', '/'])(
+    '%s is for administrators only',
+    async (path) => {
+      expect((await send('GET', path)).status).toBe(401);
+      expect((await send('GET', path, { keys: user })).status).toBe(401);
+      expect((await send('GET', path, { keys: { ...admin, secretAccessKey: 'wrong' } })).status).toBe(401);
+      expect((await send('GET', path, { keys: admin })).status).not.toBe(401);
+    },
+  );
+
+  test('/cluster has the names that scripts rely on', async () => {
+    const { text } = await send('GET', '/cluster', { keys: admin });
+    expect(JSON.parse(text)).toEqual({
+      cluster_id: 'c1',
+      db: [{ id: 1, role: 'leader', up: true }],
+      nodes: [
+        { id: 0, state: 'up', used_bytes: 5, free_bytes: 7 },
+        { id: 1, state: 'down', used_bytes: null, free_bytes: null },
+      ],
+      repair: { objects: 2, bytes: 100, eta_s: 3 },
+    });
+  });
+
+  test('/metrics is Prometheus text', async () => {
+    expect((await send('GET', '/metrics', { keys: admin })).text).toContain('s3d_s3_requests_in_flight 0');
+  });
+
+  test('buckets and objects by plain REST', async () => {
+    expect((await send('POST', '/buckets?name=rest', { keys: admin })).status).toBe(201);
+    expect((await send('POST', '/objects/rest/a/b.txt', { keys: admin, body: 'hello' })).status).toBe(201);
+    expect(await send('GET', '/objects/rest/a/b.txt', { keys: admin })).toEqual({
+      status: 200,
+      text: 'hello',
+    });
+    expect((await send('GET', '/buckets', { keys: admin })).text).toContain('"rest"');
+    expect((await send('DELETE', '/objects/rest/a/b.txt', { keys: admin })).status).toBe(204);
+    expect((await send('GET', '/objects/rest/a/b.txt', { keys: admin })).status).toBe(404);
+  });
+
+  test('a body that is not what was signed is refused and not stored', async () => {
+    await send('POST', '/buckets?name=signed', { keys: admin });
+    const put = async (body: string, signedBody: string): Promise<number> => {
+      const headers = { 'x-amz-content-sha256': createHash('sha256').update(signedBody).digest('hex') };
+      const path = '/objects/signed/k';
+      const signed = aws4.sign(
+        { host: `127.0.0.1:${port}`, path, method: 'POST', service: 's3', region, headers },
+        admin,
+      );
+      const sent = { ...(signed.headers as Record<string, string>), 'content-length': String(body.length) };
+      return (await send('POST', path, { body, headers: sent })).status;
+    };
+    expect(await put('forged', 'honest')).toBe(400);
+    expect((await send('GET', '/objects/signed/k', { keys: admin })).status).toBe(404);
+    expect(await put('honest', 'honest')).toBe(201);
+  });
+});
