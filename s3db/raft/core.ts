@@ -434,14 +434,23 @@ export class RaftCore {
 
   #becomeFollower(term: Term, leader: ReplicaId): void {
     invariant(term >= this.#term, 'terms never go back');
-    if (term > this.#term) this.#vote = 0n;
     if (term > this.#term || leader !== this.#leaderId || this.#leader !== undefined) this.#forgetLeader();
-    this.#term = term;
+    if (term > this.#term) this.#enterTerm(term, 0n);
     this.#leaderId = leader;
     this.#role = 'follower';
     this.#ballot = undefined;
     this.#byTransfer = false;
     this.#timer.restart();
+  }
+
+  /**
+   * What waited for the disk promised something about the log of an earlier term. The new term's leader may cut it off before it is
+   * ever written, so those promises are taken back.
+   */
+  #enterTerm(term: Term, vote: ReplicaId): void {
+    this.#term = term;
+    this.#vote = vote;
+    this.#afterPersist = [];
   }
 
   /** Ends what depended on the leader of before, ourselves or another. */
@@ -478,8 +487,7 @@ export class RaftCore {
   #becomeCandidate(): void {
     this.#forgetLeader();
     this.#role = 'candidate';
-    this.#term++;
-    this.#vote = this.#id;
+    this.#enterTerm(this.#term + 1, this.#id);
     this.#ballot = new Ballot(this.#rules);
     this.#timer.restart();
     this.#requestVotes('vote', this.#term);

@@ -248,6 +248,20 @@ describe('durability (figure 2: "updated on stable storage before responding")',
     expect(core.status().durableIndex).toBe(2);
   });
 
+  test('an acknowledgement of entries that were cut off before they were handed over never leaves', () => {
+    const { core } = new Replica();
+    const append = (term: number, terms: number[]) =>
+      core.step({
+        ...{ type: 'append', from: 2n, to: 1n, term, prevIndex: 0, prevTerm: 0, commit: 0 },
+        entries: entriesOf(terms),
+      });
+    append(1, [1, 1, 1]);
+    append(2, [2]);
+    const ready = core.ready();
+    expect(ready.entries.map(({ term }) => term)).toEqual([2]);
+    expect(ready.afterPersist).toMatchObject([{ type: 'appendReply', term: 2, index: 1 }]);
+  });
+
   test('persisted must name the oldest batch', () => {
     const { core } = new Replica();
     core.step({

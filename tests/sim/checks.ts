@@ -109,7 +109,8 @@ export class Checks {
   /** What a message promises is durable when it leaves. */
   sent(watched: Watched, message: Message): void {
     const { disk } = watched;
-    if (message.type === 'appendReply' && message.accepted) {
+    // An acknowledgement for an earlier term's leader was true when it was made; a later write of the same sync may have cut that log off.
+    if (message.type === 'appendReply' && message.accepted && message.term === disk.hardState.term) {
       check(
         disk.lastIndex >= message.index || disk.machine.index >= message.index,
         () => `${name(watched)} acknowledges ${message.index}, durable is ${disk.lastIndex}`,

@@ -20,6 +20,8 @@ export interface ReplicaOptions {
   readonly id?: bigint;
   readonly configuration?: Configuration;
   readonly terms?: readonly number[];
+  /** In place of `terms`. */
+  readonly entries?: readonly Entry[];
   readonly hardState?: Partial<HardState>;
   readonly snapshot?: SnapshotMeta;
   readonly applied?: number;
@@ -29,6 +31,8 @@ export interface ReplicaOptions {
 /** A core with a disk that is done at once (`settle`) or when the test says so (`take`). */
 export class Replica {
   readonly core: RaftCore;
+  readonly #options: ReplicaOptions;
+  #snapshot: SnapshotMeta;
   /** What would be on disk. */
   log: Entry[];
   hardState: HardState;
@@ -39,7 +43,9 @@ export class Replica {
   constructor(options: ReplicaOptions = {}) {
     const { id = 1n, configuration = voters(1n, 2n, 3n), terms = [] } = options;
     const snapshot = options.snapshot ?? { index: 0, term: 0, configuration };
-    this.log = entriesOf(terms, snapshot.index + 1);
+    this.#options = options;
+    this.#snapshot = snapshot;
+    this.log = options.entries === undefined ? entriesOf(terms, snapshot.index + 1) : [...options.entries];
     this.hardState = {
       term: Math.max(0, snapshot.term, ...terms),
       vote: 0n,
@@ -67,6 +73,7 @@ export class Replica {
     if (ready.hardState !== undefined) this.hardState = ready.hardState;
     if (ready.snapshot !== undefined) {
       this.installed.push(ready.snapshot);
+      this.#snapshot = ready.snapshot;
       this.log = [];
     }
     const first = ready.entries[0];
@@ -78,6 +85,20 @@ export class Replica {
     const last = ready.committed.at(-1);
     if (last !== undefined) this.core.applied(last.index);
     return [...ready.messages, ...ready.afterPersist];
+  }
+
+  /** What comes up from the same disk. */
+  restarted(): Replica {
+    const { applied } = this.core.status();
+    const { hardState, log: entries } = this;
+    return new Replica({ ...this.#options, snapshot: this.#snapshot, entries, hardState, applied });
+  }
+
+  compact(index: number): void {
+    const snapshot = this.core.snapshotAt(index);
+    this.core.compact(index);
+    this.#snapshot = snapshot;
+    this.log = this.log.filter((entry) => entry.index > index);
   }
 
   /** Until nothing is left to do. @returns what may leave. */
