@@ -28,7 +28,7 @@ function presign({ method = 'GET', path, expiresS = 60 }: Presign): string {
       region,
       signQuery: true,
       doNotEncodePath: true,
-    } as aws4.Request,
+    },
     { accessKeyId: alice.accessKeyId, secretAccessKey: alice.secretAccessKey },
   );
   return signed.path ?? '';
