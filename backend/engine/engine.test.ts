@@ -158,6 +158,131 @@ describe('a mutation', () => {
   });
 });
 
+describe('a race, with the rival just before the batch,', () => {
+  /** Has `work` happen after the next mutation has read what it builds on, and before its batch is applied. */
+  function beforeNextBatch(work: (rival: Engine) => Promise<unknown>): void {
+    fixture.state.onBatch = async (_batch, apply) => {
+      fixture.state.onBatch = (_again, applyAgain) => applyAgain();
+      await work(await fixture.another());
+      await apply();
+    };
+  }
+
+  it('of a part that is sent again: Complete sees it, and no object names freed content', async () => {
+    const upload = await startUpload(engine, { bucket: await newBucket(engine), key: 'k' });
+    const parts = await uploadParts(engine, upload, ['first']);
+    beforeNextBatch((rival) => rival.uploadPart({ ...upload, partNumber: 1, body: bodyOf('again') }));
+    await refusal(engine.completeMultipartUpload({ ...upload, parts }), 'InvalidPart');
+    beforeNextBatch((rival) => rival.uploadPart({ ...upload, partNumber: 1, body: bodyOf('first') }));
+    const again = await uploadParts(engine, upload, ['first']);
+    beforeNextBatch((rival) => rival.uploadPart({ ...upload, partNumber: 1, body: bodyOf('first') }));
+    await engine.completeMultipartUpload({ ...upload, parts: again });
+    await collect();
+    await collect();
+    expect((await get(engine, upload)).toString()).toBe('first');
+    expect(fixture.data.live.size).toBe(1);
+  });
+
+  it('of Abort: a part that comes late is not kept', async () => {
+    const upload = await startUpload(engine, { bucket: await newBucket(engine), key: 'k' });
+    beforeNextBatch((rival) => rival.abortMultipartUpload(upload));
+    await refusal(engine.uploadPart({ ...upload, partNumber: 1, body: bodyOf('x') }), 'NoSuchUpload');
+    expect(fixture.data.live.size).toBe(0);
+    expect(await rowsOf('parts')).toEqual([]);
+  });
+
+  it('of Complete: a part that comes late is not kept', async () => {
+    const upload = await startUpload(engine, { bucket: await newBucket(engine), key: 'k' });
+    const parts = await uploadParts(engine, upload, ['first']);
+    beforeNextBatch((rival) => rival.completeMultipartUpload({ ...upload, parts }));
+    await refusal(engine.uploadPart({ ...upload, partNumber: 2, body: bodyOf('late') }), 'NoSuchUpload');
+    expect(fixture.data.live.size).toBe(1);
+  });
+
+  it('of Abort and Complete: the first wins, and the object stays', async () => {
+    const upload = await startUpload(engine, { bucket: await newBucket(engine), key: 'k' });
+    const parts = await uploadParts(engine, upload, ['part']);
+    beforeNextBatch((rival) => rival.completeMultipartUpload({ ...upload, parts }));
+    await refusal(engine.abortMultipartUpload(upload), 'NoSuchUpload');
+    await collect();
+    await collect();
+    expect((await get(engine, upload)).toString()).toBe('part');
+    const second = await startUpload(engine, upload);
+    const more = await uploadParts(engine, second, ['more']);
+    beforeNextBatch((rival) => rival.abortMultipartUpload(second));
+    await refusal(engine.completeMultipartUpload({ ...second, parts: more }), 'NoSuchUpload');
+    expect((await get(engine, upload)).toString()).toBe('part');
+  });
+
+  it('of another Complete: both answer alike, and one object is left', async () => {
+    const upload = await startUpload(engine, { bucket: await newBucket(engine), key: 'k' });
+    const parts = await uploadParts(engine, upload, ['part']);
+    let first: unknown;
+    beforeNextBatch(async (rival) => {
+      first = await rival.completeMultipartUpload({ ...upload, parts });
+    });
+    expect(await engine.completeMultipartUpload({ ...upload, parts })).toEqual(first);
+    await collect();
+    await collect();
+    expect(await rowsOf('objects')).toHaveLength(3);
+    expect((await get(engine, upload)).toString()).toBe('part');
+  });
+
+  it.each(['objects', 'uploads'] as const)(
+    'of %s that come into a bucket that is being deleted',
+    async (kind) => {
+      const bucket = await newBucket(engine);
+      beforeNextBatch(async (rival) =>
+        kind === 'objects' ? put(rival, { bucket, key: 'k' }, 'x') : startUpload(rival, { bucket, key: 'k' }),
+      );
+      const deleted = engine.deleteBucket({ bucket, authorize: anyone });
+      if (kind === 'objects') {
+        await refusal(deleted, 'BucketNotEmpty');
+        expect((await get(engine, { bucket, key: 'k' })).toString()).toBe('x');
+      } else {
+        await deleted;
+        expect(await rowsOf('multipart')).toEqual([]);
+      }
+    },
+  );
+
+  it('of a bucket that is deleted: what comes into it is refused and not kept', async () => {
+    for (const kind of ['object', 'upload', 'part'] as const) {
+      const bucket = await newBucket(engine);
+      const upload = kind === 'part' ? await startUpload(engine, { bucket, key: 'k' }) : undefined;
+      beforeNextBatch((rival) => rival.deleteBucket({ bucket, authorize: anyone }));
+      const late =
+        upload !== undefined
+          ? engine.uploadPart({ ...upload, partNumber: 1, body: bodyOf('x') })
+          : kind === 'object'
+            ? put(engine, { bucket, key: 'k' }, 'x')
+            : startUpload(engine, { bucket, key: 'k' });
+      await refusal(late, 'NoSuchBucket');
+    }
+    expect(fixture.data.live.size).toBe(0);
+    for (const table of ['objects', 'versions', 'multipart', 'parts'] as const)
+      expect(await rowsOf(table)).toEqual([]);
+  });
+
+  it('of a delete that is overtaken by a new version deletes that one', async () => {
+    const where = { bucket: await newBucket(engine), key: 'k' };
+    await put(engine, where, 'old');
+    beforeNextBatch((rival) => put(rival, where, 'new'));
+    await engine.deleteObject({ ...where, authorize: anyone });
+    await collect();
+    expect(fixture.data.live.size).toBe(0);
+    expect(await rowsOf('versions')).toEqual([]);
+    await put(engine, where, 'old');
+    const { etag } = await engine.headObject({ ...where, authorize: anyone });
+    beforeNextBatch((rival) => put(rival, where, 'new'));
+    await refusal(
+      engine.deleteObject({ ...where, authorize: anyone, preconditions: { ifMatch: [etag] } }),
+      'PreconditionFailed',
+    );
+    expect((await get(engine, where)).toString()).toBe('new');
+  });
+});
+
 describe('a read', () => {
   it('whose content was replaced and collected meanwhile answers what is there now', async () => {
     const where = { bucket: await newBucket(engine), key: 'k' };

@@ -48,6 +48,8 @@ export interface EngineOptions {
   readonly contentCacheBytes?: number;
   /** How long other gateways wait for one that collects garbage and has gone silent. */
   readonly garbageLeaseMs?: number;
+  /** Between two looks at what became garbage; default: a tenth of the delay, from 5 s to a minute. */
+  readonly garbageIntervalMs?: number;
 }
 
 /** A Backend that can be asked to collect garbage now. */
@@ -90,6 +92,7 @@ async function openContext(
     context,
     delayMs: options.gcDelayMs,
     leaseMs: options.garbageLeaseMs ?? defaultGarbageLeaseMs,
+    ...(options.garbageIntervalMs === undefined ? {} : { intervalMs: options.garbageIntervalMs }),
   });
   return { context, garbage };
 }

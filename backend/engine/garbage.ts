@@ -14,6 +14,8 @@ export interface GarbageOptions {
   readonly delayMs: number;
   /** How long a lease that nobody renews keeps other gateways out. */
   readonly leaseMs: number;
+  /** Between two passes. */
+  readonly intervalMs?: number;
 }
 
 /**
@@ -24,6 +26,7 @@ export interface GarbageOptions {
 export class GarbageWorker {
   readonly #context: EngineContext;
   readonly #delayMs: number;
+  readonly #intervalMs: number;
   readonly #lease: GarbageLease;
   readonly #stopping = new AbortController();
   #wake = new AbortController();
@@ -34,6 +37,8 @@ export class GarbageWorker {
   constructor(options: GarbageOptions) {
     this.#context = options.context;
     this.#delayMs = options.delayMs;
+    this.#intervalMs =
+      options.intervalMs ?? Math.min(Math.max(options.delayMs / 10, shortestPauseMs), longestPauseMs);
     this.#lease = new GarbageLease(options.context, options.leaseMs);
   }
 
@@ -80,7 +85,7 @@ export class GarbageWorker {
   async #run(): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
-      let pauseMs = Math.min(Math.max(this.#delayMs / 10, shortestPauseMs), longestPauseMs);
+      let pauseMs = this.#intervalMs;
       this.#woken = false;
       try {
         await this.collect();
