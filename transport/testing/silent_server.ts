@@ -11,10 +11,13 @@ export interface SilentListener {
   close(): Promise<void>;
 }
 
-/** A server that opens lanes as it should and then says nothing; as an impostor it doesn't know the secret. */
+/**
+ * A server that opens lanes as it should and then says nothing, or only what it is told to; as an impostor it doesn't
+ * know the secret.
+ */
 export async function listenSilently(
   driver: Driver,
-  options: { readonly impostor?: boolean } = {},
+  options: { readonly impostor?: boolean; readonly say?: () => Uint8Array } = {},
 ): Promise<SilentListener> {
   const known = options.impostor === true ? Buffer.alloc(32, 9) : secret;
   return driver.listen({ host, port: 0, tls: certificate }, (stream) => {
@@ -29,6 +32,9 @@ export async function listenSilently(
         } else if (type === frameType.proof) {
           done = true;
           stream.write(rawFrame(frameType.accept, prove('server', { secret: known, hello, challenge })));
+          const say = options.say;
+          // Later, when there are calls to be misled.
+          if (say !== undefined) setTimeout(() => stream.write(say()), 5);
         }
       },
       onData: () => undefined,
