@@ -104,13 +104,13 @@ export class Client {
     const data = encodeCommand(command);
     const invoked = timeline.now;
     const deadline = invoked + settings.workload.deadline;
-    /** Some attempt may have been appended somewhere. */
-    let sent = false;
+    /** Attempts that may have been appended somewhere. */
+    let open = 0;
     let finished = false;
     const finish = (output: Output | undefined): void => {
       if (finished) return;
       finished = true;
-      if (output !== undefined || sent) {
+      if (output !== undefined || open > 0) {
         history.push({
           invoked,
           returned: output === undefined ? Infinity : timeline.now,
@@ -126,15 +126,16 @@ export class Client {
       done: () => finished,
       giveUp: () => finish(undefined),
       attempt: (replica, answered) => {
-        const appended = replica.write(data, (answer) => {
+        open++;
+        replica.write(data, (answer) => {
           if (answer.kind === 'refused') {
+            open--;
             answered(false);
           } else if (answer.kind === 'applied') {
             // A stale request was overtaken by a later one of this client, which begins only when this one is over.
             if (answer.result !== 'stale') this.#answer(() => settle(answer.result, answer.index));
           }
         });
-        if (appended) sent = true;
       },
     });
     const settle = (result: Result, index: number): void => {

@@ -29,8 +29,12 @@ export interface Surroundings {
   sendSnapshot(message: Extract<Message, { type: 'snapshot' }>, machine: Machine): void;
   /** The disk failed: the process ends. */
   failed(): void;
+  /** A promise was broken where nothing can be thrown. */
+  violated(error: Error): void;
   /** Faults are over. */
   readonly calm: boolean;
+  /** Of this replica's clock: how long its ticks are. */
+  readonly tick: number;
 }
 
 export type WriteAnswer =
@@ -43,8 +47,30 @@ interface Write {
   readonly ready: Ready;
 }
 
-/** One life of a replica: the core, and a driver that keeps the rules of `RaftCore.ready` over a simulated disk. */
-export class Life {
+/** One life of a replica, from a start to a crash. */
+export interface Life {
+  readonly id: ReplicaId;
+  readonly disk: Disk;
+  readonly watched: Watched;
+  status(): Status;
+  tick(): void;
+  step(message: Message): void;
+  /** A snapshot has come in as a whole. */
+  receiveSnapshot(message: Extract<Message, { type: 'snapshot' }>, machine: Machine): void;
+  /** How it went with a snapshot that was asked for. */
+  snapshotStatus(to: ReplicaId, outcome: 'sent' | 'failed'): void;
+  /** `answer` is called at most once; never, when nothing is known. */
+  write(data: Uint8Array, answer: (answer: WriteAnswer) => void): void;
+  read(answer: (answer: ReadAnswer) => void): void;
+  /** @returns `proposed` or why not. */
+  change(change: ConfigurationChange): string;
+  transfer(to: ReplicaId): void;
+  /** The process ends here and now. */
+  kill(): void;
+}
+
+/** The core, and a driver that keeps the rules of `RaftCore.ready` over a simulated disk. */
+export class CoreLife implements Life {
   readonly id: ReplicaId;
   readonly core: RaftCore;
   readonly watched: Watched;
@@ -96,7 +122,6 @@ export class Life {
     this.#pump();
   }
 
-  /** A snapshot has come in as a whole. */
   receiveSnapshot(message: Extract<Message, { type: 'snapshot' }>, machine: Machine): void {
     this.#staged.set(machine.index, machine);
     this.core.step({ ...message, meta: machine.meta });
@@ -108,17 +133,15 @@ export class Life {
     this.#pump();
   }
 
-  /** @returns whether it was appended; if not, it leaves nothing behind. */
-  write(data: Uint8Array, answer: (answer: WriteAnswer) => void): boolean {
+  write(data: Uint8Array, answer: (answer: WriteAnswer) => void): void {
     const proposed = this.core.propose(data);
     if (typeof proposed === 'string') {
       answer({ kind: 'refused' });
-      return false;
+      return;
     }
     this.#proposals.get(proposed.index)?.answer({ kind: 'refused' });
     this.#proposals.set(proposed.index, { term: proposed.term, answer });
     this.#pump();
-    return true;
   }
 
   read(answer: (answer: ReadAnswer) => void): void {
@@ -140,7 +163,6 @@ export class Life {
     this.#pump();
   }
 
-  /** The process ends here and now. */
   kill(): void {
     this.#dead = true;
     if (this.#applying !== undefined) this.tearApply(this.#applying);

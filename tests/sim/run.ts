@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { DrivenLife } from './driven.ts';
 import { mutants } from './mutants/mutants.ts';
 import { control, search } from './mutants/search.ts';
 import { Simulation } from './simulation.ts';
@@ -7,6 +8,7 @@ import type { Outcome } from './simulation.ts';
 /**
  * node tests/sim/run.ts --seed N             one seed: its settings, and the step at which it failed, if it did
  * node tests/sim/run.ts --seeds N --from M   many; the first that fails is printed in full
+ * with --driver                              the same over s3db/driver.ts, in place of the simulator's own small driver
  * node tests/sim/run.ts --mutants [NAME]     every mutant (or those whose name begins so) must be caught, and its faults alone must not
  */
 const { values, positionals } = parseArgs({
@@ -16,6 +18,7 @@ const { values, positionals } = parseArgs({
     from: { type: 'string', default: '1' },
     events: { type: 'string', default: '20000' },
     mutants: { type: 'boolean', default: false },
+    driver: { type: 'boolean', default: false },
   },
   allowPositionals: true,
 });
@@ -24,8 +27,10 @@ function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-function runSeed(seed: number): Outcome {
-  return new Simulation(seed, { overrides: { events: Number(values.events) } }).run();
+async function runSeed(seed: number): Promise<Outcome> {
+  const overrides = { events: Number(values.events) };
+  if (!values.driver) return new Simulation(seed, { overrides }).run();
+  return new Simulation(seed, { overrides, parts: { newLife: (...of) => new DrivenLife(...of) } }).runAsync();
 }
 
 function describe({ settings, events, hash, violation, undecided, counts }: Outcome): void {
@@ -35,16 +40,18 @@ function describe({ settings, events, hash, violation, undecided, counts }: Outc
   );
   if (violation === undefined) return;
   print(`FAILED at event ${events}: ${violation.stack ?? violation.message}`);
-  print(`replay: node tests/sim/run.ts --seed ${settings.seed} --events ${settings.events}`);
+  print(
+    `replay: node tests/sim/run.ts --seed ${settings.seed} --events ${settings.events}${values.driver ? ' --driver' : ''}`,
+  );
 }
 
-function runSeeds(from: number, count: number): void {
+async function runSeeds(from: number, count: number): Promise<void> {
   const began = performance.now();
   let events = 0;
   let undecided = 0;
   const totals: Record<string, number> = {};
   for (let seed = from; seed < from + count; seed++) {
-    const outcome = runSeed(seed);
+    const outcome = await runSeed(seed);
     events += outcome.events;
     undecided += outcome.undecided;
     for (const [name, number] of Object.entries(outcome.counts)) totals[name] = (totals[name] ?? 0) + number;
@@ -84,9 +91,9 @@ function runMutants(prefix: string): void {
 if (values.mutants) {
   runMutants(positionals[0] ?? '');
 } else if (values.seed !== undefined) {
-  const outcome = runSeed(Number(values.seed));
+  const outcome = await runSeed(Number(values.seed));
   describe(outcome);
   if (outcome.violation !== undefined) process.exitCode = 1;
 } else {
-  runSeeds(Number(values.from), Number(values.seeds ?? '100'));
+  await runSeeds(Number(values.from), Number(values.seeds ?? '100'));
 }

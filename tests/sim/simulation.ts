@@ -11,8 +11,8 @@ import type { Machine } from './machine.ts';
 import { Network } from './network.ts';
 import type { Address } from './network.ts';
 import { Random } from './random.ts';
-import { Life } from './replica.ts';
-import type { Surroundings } from './replica.ts';
+import { CoreLife } from './replica.ts';
+import type { Life, Surroundings } from './replica.ts';
 import { drawSettings } from './settings.ts';
 import type { Overrides, Settings } from './settings.ts';
 import { Timeline } from './timeline.ts';
@@ -80,6 +80,8 @@ export class Simulation {
   #snapshots = 0;
   #restarts = 0;
   #changes = 0;
+  #undecided = 0;
+  #violation: Error | undefined;
 
   constructor(seed: number, options: { overrides?: Overrides; parts?: Parts } = {}) {
     this.settings = drawSettings(seed, options.overrides);
@@ -95,23 +97,47 @@ export class Simulation {
     this.#begin();
   }
 
+  /** To the end, or to the first violation. */
   run(): Outcome {
-    let violation: Error | undefined;
-    let undecided = 0;
     try {
-      for (let i = 0; i < this.settings.events; i++) this.#step();
-      this.#recover();
-      undecided = this.#checkHistory();
+      for (const _ of this.#steps());
     } catch (error) {
-      if (!(error instanceof Error)) throw error;
-      violation = error;
+      this.#caught(error);
     }
+    return this.#outcome();
+  }
+
+  /** The same for lives that work with promises: between two events everything that is ready comes to its end. */
+  async runAsync(): Promise<Outcome> {
+    try {
+      for (const _ of this.#steps()) await new Promise(setImmediate);
+    } catch (error) {
+      this.#caught(error);
+    }
+    return this.#outcome();
+  }
+
+  *#steps(): Generator<void> {
+    for (let i = 0; i < this.settings.events; i++) {
+      this.#step();
+      yield;
+    }
+    yield* this.#recover();
+    this.#undecided = this.#checkHistory();
+  }
+
+  #caught(error: unknown): void {
+    if (!(error instanceof Error)) throw error;
+    this.#violation ??= error;
+  }
+
+  #outcome(): Outcome {
     return {
       settings: this.settings,
       events: this.#events,
       hash: this.#hash,
-      violation,
-      undecided,
+      violation: this.#violation,
+      undecided: this.#undecided,
       counts: {
         committed: this.#checks.ledger.length - 1,
         terms: Math.max(...[...this.#seats.values()].map((seat) => seat.disk.hardState.term)),
@@ -125,6 +151,7 @@ export class Simulation {
   }
 
   #step(): void {
+    if (this.#violation !== undefined) throw this.#violation;
     if (!this.#timeline.step()) throw new Error('nothing is left to happen');
     this.#events++;
     this.#hash = mix(this.#hash, this.#timeline.now);
@@ -210,10 +237,14 @@ export class Simulation {
       },
       sendSnapshot: (message, machine) => this.#sendSnapshot(seat, message, machine),
       failed: () => this.#crash(seat),
+      violated: (error) => {
+        this.#violation ??= error;
+      },
       calm: false,
+      tick: this.settings.tick * seat.speed,
     };
     Object.defineProperty(world, 'calm', { get: () => this.#calm });
-    return this.#parts.newLife?.(seat.id, seat.disk, world) ?? new Life(seat.id, seat.disk, world);
+    return this.#parts.newLife?.(seat.id, seat.disk, world) ?? new CoreLife(seat.id, seat.disk, world);
   }
 
   /** Runs what concerns a life now, or when its pause is over, or never if it has ended. */
@@ -527,7 +558,7 @@ export class Simulation {
   // --- The second phase
 
   /** Faults end and a majority is up: it must elect, commit, and everyone who is up must catch up. */
-  #recover(): void {
+  *#recover(): Generator<void> {
     this.#calm = true;
     this.#network.heal();
     const down = new Set<Seat>();
@@ -552,6 +583,7 @@ export class Simulation {
     while (!this.#hasRecovered(target)) {
       if (this.#timeline.now > bound) throw new ViolationError(`no recovery: ${this.#describe()}`);
       this.#step();
+      yield;
     }
     for (const client of this.#clients) client.stop();
   }

@@ -5,7 +5,7 @@ import { Disk } from '../disk.ts';
 import type { LogRecord } from '../disk.ts';
 import { Machine } from '../machine.ts';
 import type { Random } from '../random.ts';
-import { Life } from '../replica.ts';
+import { CoreLife } from '../replica.ts';
 import type { Overrides } from '../settings.ts';
 import type { Parts } from '../simulation.ts';
 
@@ -360,14 +360,14 @@ class ForgetfulDisk extends Disk {
   }
 }
 
-class TearingLife extends Life {
+class TearingLife extends CoreLife {
   protected override tearApply(entries: readonly Entry[]): void {
     const last = entries.at(-1);
     if (last !== undefined) Object.assign(this.disk.machine, { index: last.index, term: last.term });
   }
 }
 
-class DeafLife extends Life {
+class DeafLife extends CoreLife {
   protected override ignoresDiskErrors(): boolean {
     return true;
   }
