@@ -30,7 +30,7 @@ export interface ServeS3Options {
 export interface ServerLimits {
   /** More are closed as they come. */
   readonly maxConnections: number;
-  /** From a connection's (or request's) first byte to the end of its headers. */
+  /** For a connection's TLS handshake, and from there (or a request's first byte) to the end of its headers. */
   readonly headersTimeoutMs: number;
   /** A connection without a request. */
   readonly keepAliveTimeoutMs: number;
@@ -113,7 +113,13 @@ export async function serveS3(options: ServeS3Options): Promise<S3Server> {
     tls === undefined
       ? createHttpServer(serverOptions, onRequest)
       : createHttpsServer(
-          { ...serverOptions, ...tls, minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'] },
+          {
+            ...serverOptions,
+            ...tls,
+            minVersion: 'TLSv1.2',
+            ALPNProtocols: ['http/1.1'],
+            handshakeTimeout: limits.headersTimeoutMs,
+          },
           onRequest,
         );
   server.maxConnections = limits.maxConnections;
