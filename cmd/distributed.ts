@@ -11,6 +11,7 @@ import { connectDatabase, type ConnectedDatabase } from './databases.ts';
 import { distributedView } from './distributed_view.ts';
 import { startGateway } from './gateway.ts';
 import { clusterMetrics, createRegistry } from './metrics.ts';
+import { startRepair } from './repair.ts';
 import { startShardNodes, type ShardNodes } from './shard_nodes.ts';
 
 /** The distributed backend as this process has it, without listeners for clients. */
@@ -31,6 +32,7 @@ export async function openDistributed(
   const database = await connectDatabase(context, databases);
   const state = new DistributedState(database);
   const [own] = roles.nodes;
+  const holder = roles.development || own === undefined ? 'gateway' : `gateway-${own.id}`;
   const data = await DistributedDataStore.open({
     rs: config.rs,
     nodes: () => nodes.members,
@@ -38,7 +40,7 @@ export async function openDistributed(
     clock: systemClock,
     logger,
     randomBytes,
-    holder: roles.development || own === undefined ? 'gateway' : `gateway-${own.id}`,
+    holder,
   });
   const backend = await openEngine({
     type: 'distributed',
@@ -51,6 +53,7 @@ export async function openDistributed(
   });
   lifecycle.add('object engine', () => backend.close());
 
+  startRepair(context, { data, state, nodes, holder });
   return { backend, nodes, database, state };
 }
 

@@ -1,6 +1,8 @@
+import { UnavailableError } from '../../s3db/errors.ts';
 import type { ContentRange } from '../data_store.ts';
 import type { Codec } from './erasure/codec.ts';
 import type { ContentLayout } from './locator.ts';
+import { sleep } from './pace.ts';
 import type { Clock, ShardNode, Timing } from './ports.ts';
 import type { ReadPace } from './read_pace.ts';
 import { stripeBytes, stripePart } from './stripes.ts';
@@ -9,6 +11,8 @@ import { WindowReader } from './window_reader.ts';
 
 /** Content that is fetched at once, unless a single stripe is more. */
 const windowBytes = 4 * 1024 * 1024;
+/** Between attempts at a window that too few nodes answered. */
+const retryPauseMs = 250;
 
 export interface ContentReaderOptions {
   readonly content: ContentLayout;
@@ -91,11 +95,25 @@ class ContentReader {
     }
   }
 
+  /**
+   * Where too few nodes answer, the window is asked for again for a while: when as many nodes are down as may be, a
+   * single lost connection would otherwise break off a download that its return a moment later can finish.
+   */
   async #take(number: number, part: number): Promise<readonly Uint8Array[]> {
-    const window = this.#window(number);
-    const pieces = await window.take(part);
-    this.#options.signal?.throwIfAborted();
-    return pieces;
+    const { clock, timing, signal } = this.#options;
+    const giveUpMs = clock.monotonicMs() + timing.unavailableMs;
+    for (;;) {
+      try {
+        const pieces = await this.#window(number).take(part);
+        signal?.throwIfAborted();
+        return pieces;
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!(error instanceof UnavailableError) || clock.monotonicMs() >= giveUpMs) throw error;
+        this.#finish(number);
+        await sleep(retryPauseMs, { clock, signal: signal ?? new AbortController().signal });
+      }
+    }
   }
 
   #window(number: number): WindowReader {

@@ -196,6 +196,17 @@ describe('losses', () => {
     await cluster.store.close();
   });
 
+  it('of more nodes than M for a moment are waited out', async () => {
+    const cluster = await openCluster({ data: 3, parity: 2 });
+    const bytes = randomBytes(10 * stripe);
+    const { locator } = await put(cluster.store, bytes);
+    for (const index of [0, 1, 2]) holder(cluster, locator, index).onGet = { kind: 'fail', afterBytes: 0 };
+    const read = get(cluster.store, locator);
+    setTimeout(() => holder(cluster, locator, 1).resume(), 200);
+    expect((await read).equals(bytes)).toBe(true);
+    await cluster.store.close();
+  });
+
   it('of different blocks of more than M shards cost nothing while each stripe has K', async () => {
     const cluster = await openCluster({ data: 3, parity: 2 });
     const bytes = randomBytes(10 * stripe);

@@ -66,6 +66,8 @@ export interface Timing {
   readonly minHedgeMs: number;
   /** After so long without a block a read asks another shard, whatever its budget. */
   readonly maxHedgeMs: number;
+  /** For so long a read asks again when too few nodes answer. */
+  readonly unavailableMs: number;
 }
 
 export const defaultTiming: Timing = {
@@ -76,6 +78,7 @@ export const defaultTiming: Timing = {
   hedgeMs: 100,
   minHedgeMs: 20,
   maxHedgeMs: 1000,
+  unavailableMs: 8000,
 };
 
 /** Whether a shard node said that it has no such shard. */

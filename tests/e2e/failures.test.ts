@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { get } from 'node:https';
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CreateBucketCommand } from '@aws-sdk/client-s3';
@@ -22,6 +24,10 @@ describe('a cluster of three database and five shard processes, RS(3,2)', () => 
   const put = async (id: number, key: string, sizeBytes: number): Promise<void> => {
     acknowledged.set(key, await putRandom(gateway(id), { bucket: 'failures', key, sizeBytes }));
   };
+  /** Resolves once no object is short of shards: what may be lost counts from there. */
+  const whole = async (): Promise<void> => {
+    await expect.poll(() => shortObjects(store), { timeout: 120_000, interval: 500 }).toBe(0);
+  };
   const expectAllRight = async (id: number): Promise<void> => {
     const s3 = gateway(id);
     for (const [key, sha256] of acknowledged) {
@@ -35,6 +41,7 @@ describe('a cluster of three database and five shard processes, RS(3,2)', () => 
     for (const sizeBytes of [0, 1, 100_000, 3 * MiB, 20 * MiB])
       await put(sizeBytes % 5, `size-${sizeBytes}`, sizeBytes);
     await put(0, 'big', 150 * MiB);
+    await whole();
   });
   afterAll(async () => {
     await store.stop();
@@ -46,6 +53,7 @@ describe('a cluster of three database and five shard processes, RS(3,2)', () => 
       [...cluster.databases].filter(([, s]) => !s.running).map(([id]) => cluster.startDatabase(id)),
     );
     await Promise.all([...cluster.nodes].filter(([, s]) => !s.running).map(([id]) => cluster.startNode(id)));
+    await whole();
   });
 
   test('two shard processes killed by -9 during a download: it finishes, and every object reads back', async () => {
@@ -112,6 +120,27 @@ describe('a cluster of three database and five shard processes, RS(3,2)', () => 
     await expectAllRight(1);
   });
 });
+
+/** How many objects wait for repair, as the admin listener of the first gateway says. */
+async function shortObjects(store: Awaited<ReturnType<typeof startDistributed>>): Promise<number> {
+  const url = new URL(store.endpoints[0].url);
+  const options = {
+    host: url.hostname,
+    port: Number(url.port) + 1000,
+    path: '/cluster',
+    auth: `${testKeys.accessKeyId}:${testKeys.secretAccessKey}`,
+    ca: readFileSync(store.endpoints[0].caFile),
+    agent: false as const,
+  };
+  return new Promise((resolve, reject) => {
+    const outgoing = get(options, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      response.on('end', () => resolve((JSON.parse(text) as { repair: { objects: number } }).repair.objects));
+    });
+    outgoing.on('error', reject);
+  });
+}
 
 /** Flips one bit in every 64 KiB of every segment file below a directory, while its node runs. */
 async function flipBytes(directory: string): Promise<number> {

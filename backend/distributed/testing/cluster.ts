@@ -19,6 +19,7 @@ export const quickTiming: Partial<Timing> = {
   hedgeMs: 30,
   minHedgeMs: 15,
   maxHedgeMs: 100,
+  unavailableMs: 600,
 };
 
 /** A data store over nodes in memory. */
