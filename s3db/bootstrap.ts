@@ -27,7 +27,7 @@ export interface Greeting extends Member {
   readonly cluster: ClusterIdentity | undefined;
 }
 
-export type FirstBoot =
+type FirstBoot =
   | { readonly kind: 'founder'; readonly cluster: ClusterIdentity }
   | { readonly kind: 'newcomer'; readonly cluster: ClusterIdentity };
 
@@ -36,7 +36,7 @@ const helloTimeoutMs = 1000;
 const pauseMs = 150;
 const complainEveryMs = 5000;
 
-export interface FirstBootOptions {
+interface FirstBootOptions {
   readonly identity: ReplicaIdentity;
   readonly configurationDigest: string;
   /** All other configured replicas, by slot. */

@@ -102,7 +102,7 @@ export class ClientEndpoint {
       const response = await this.#pool.request({
         method,
         path,
-        headers: this.#sign(call),
+        headers: this.signedHeaders(call),
         signal,
         ...(body === undefined ? {} : { body }),
       });
@@ -125,7 +125,8 @@ export class ClientEndpoint {
     await this.#pool.destroy();
   }
 
-  #sign(call: Call): Record<string, string> {
+  /** With which the call is sent: those of the call, and what SigV4 adds. */
+  signedHeaders(call: Call): Record<string, string> {
     const { region, accessKeyId, secretAccessKey } = this.#options;
     const { method, path, body } = call;
     const headers: Record<string, string> = {

@@ -13,7 +13,7 @@ import type { Member } from './replica_identity.ts';
 import type { Retention } from './retained_sizes.ts';
 import { forwardWrite, writeHandler, writeMethod } from './write_forwarding.ts';
 
-export interface ClusterMemberOptions {
+interface ClusterMemberOptions {
   readonly identity: Member;
   readonly clusterId: Uint8Array;
   readonly files: Pick<ReplicaFiles, 'state' | 'storage'>;

@@ -10,7 +10,7 @@ import { ByteReader, ByteWriter } from './byte_codec.ts';
  * A later format or kind is used only once every voter knows it; a replica that meets one it doesn't know halts
  * rather than skip it.
  */
-export interface BatchCommand {
+interface BatchCommand {
   /** The proposing leader's clock, milliseconds of the epoch. */
   readonly timestampMs: number;
   /** 16 bytes of a UUIDv7. */
@@ -29,7 +29,7 @@ export class UnknownCommandError extends Error {
 }
 
 /** What a replica can apply; voters report it so that a leader uses a new one only when all know it. */
-export const commandFormat = 1;
+const commandFormat = 1;
 
 const batchKind = 1;
 const bodyOffset = 2 + 6 + 16;

@@ -26,7 +26,7 @@ export interface DriverTiming {
 }
 
 /** Elections begin 0.8 to 1.6 seconds after the last sign of a leader. */
-export const defaultTiming: DriverTiming = { tickMs: 50, electionTicks: 16, heartbeatTicks: 3 };
+const defaultTiming: DriverTiming = { tickMs: 50, electionTicks: 16, heartbeatTicks: 3 };
 
 export interface DriverOptions {
   readonly id: ReplicaId;
@@ -137,7 +137,7 @@ export class RaftDriver {
    */
   async propose(data: Uint8Array, deadlineMs: number): Promise<Outcome> {
     this.#assertRunning();
-    if (this.#core.status().role !== 'leader') throw new NotLeaderError('this replica does not lead');
+    if (this.status().role !== 'leader') throw new NotLeaderError('this replica does not lead');
     const outcome = this.#proposals.add(data, deadlineMs);
     this.#planPump();
     return outcome;
@@ -213,7 +213,7 @@ export class RaftDriver {
       this.#carryOut(ready);
       if (ready.snapshot !== undefined) break;
     }
-    this.#proposals.followRole(this.#core.status());
+    this.#proposals.followRole(this.status());
     this.#options.onChange?.();
   }
 

@@ -132,11 +132,6 @@ export function toLevelOperation(operation: Operation): LevelOperation {
     : { type: 'del', key };
 }
 
-/** In the order given: a later operation on the same key wins. */
-export function toLevelOperations(operations: readonly Operation[]): LevelOperation[] {
-  return operations.map(toLevelOperation);
-}
-
 /** The Level keys under a prefix of a table, as a half-open range. */
 export function prefixRange(table: string, prefix: Uint8Array): { gte: Uint8Array; lt: Uint8Array } {
   const gte = encodeKey(table, prefix);

@@ -18,14 +18,14 @@ const joinTimeoutMs = 2000;
 const joinPauseMs = 300;
 const changePauseMs = 20;
 
-export interface MembershipOptions {
+interface MembershipOptions {
   readonly driver: RaftDriver;
   readonly members: MemberDirectory;
   readonly logger: Logger;
 }
 
 /** Takes the next step towards making `member` the voter of its slot, if this replica leads. Undefined: it is done. */
-export function nextJoinStep(options: MembershipOptions, member: Member): ConfigurationChange | undefined {
+function nextJoinStep(options: MembershipOptions, member: Member): ConfigurationChange | undefined {
   const { voters, learners } = options.driver.status().configuration;
   const { replicaId, slot } = member;
   if (voters.includes(replicaId)) return undefined;

@@ -10,7 +10,7 @@ import type { StateSnapshot } from './state_machine.ts';
 
 type SnapshotMessage = Extract<Message, { type: 'snapshot' }>;
 
-export interface PeerLinksOptions {
+interface PeerLinksOptions {
   /** 16 bytes; messages of other clusters are dropped. */
   readonly clusterId: Uint8Array;
   /** Connections by slot. */
@@ -23,7 +23,7 @@ export interface PeerLinksOptions {
   readonly logger: Logger;
 }
 
-export const raftNotice = 'raft';
+const raftNotice = 'raft';
 const snapshotMethod = 'raft.snapshot';
 /** For the receiver's answer; meanwhile the snapshot must keep moving. */
 const snapshotDeadlineMs = 60_000;

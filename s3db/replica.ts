@@ -18,9 +18,9 @@ export interface Write {
 }
 
 /** Carries a write to the leader. The errors are those of `Replica.writeAsLeader`, or any other when it isn't known. */
-export type ForwardWrite = (to: ReplicaId, write: Write, timeoutMs: number) => Promise<Outcome>;
+type ForwardWrite = (to: ReplicaId, write: Write, timeoutMs: number) => Promise<Outcome>;
 
-export interface ReplicaOptions {
+interface ReplicaOptions {
   readonly driver: RaftDriver;
   readonly state: StateMachine;
   readonly directory: string;

@@ -29,12 +29,12 @@ export interface ReplicaIdentity {
   readonly members: readonly Member[];
 }
 
-export class IdentityDamagedError extends Error {
+class IdentityDamagedError extends Error {
   override readonly name = 'IdentityDamagedError';
 }
 
 /** What all replicas of a cluster must be configured alike with. */
-export interface ConfiguredReplica {
+interface ConfiguredReplica {
   readonly id: number;
   readonly host: string;
   readonly raftPort: number;

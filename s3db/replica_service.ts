@@ -11,7 +11,7 @@ import type { Outcome } from './request_memory.ts';
 import type { DatabaseService, LeaderInfo, ReadRequest, StatusInfo } from './rest/service.ts';
 import type { DbAddress } from './server_options.ts';
 
-export interface ReplicaServiceOptions {
+interface ReplicaServiceOptions {
   readonly self: DbAddress;
   /** Every `[[db]]` of the configuration. */
   readonly addresses: readonly DbAddress[];

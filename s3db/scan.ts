@@ -3,9 +3,9 @@ import { InvalidRequestError } from './errors.ts';
 import { afterPrefix, concatBytes, indexOfBytes, plainView, startsWith } from './key_bytes.ts';
 import { checkKey, openValue, type BytesLevel } from './level_tables.ts';
 
-export const maxScanLimit = 10_000;
+const maxScanLimit = 10_000;
 /** A page ends early (truncated) once its keys and values hold this much, so that its memory is bounded. */
-export const maxScanPageBytes = 4 * 1024 * 1024;
+const maxScanPageBytes = 4 * 1024 * 1024;
 
 const firstReadRows = 8;
 const largestReadRows = 1000;

@@ -33,7 +33,7 @@ import {
 import { decodeSnapshot, encodeSnapshot, type SnapshotRow } from './state_snapshot.ts';
 
 /** How far the state has come. */
-export interface AppliedPoint {
+interface AppliedPoint {
   readonly index: number;
   readonly term: number;
   /** The highest timestamp of any command applied. */

@@ -11,13 +11,13 @@ import type { SnapshotMeta } from './raft/types.ts';
  *     2 rows  key and stored value of each row, with their lengths, in order of the keys
  *     3 end   SHA-256 of all bytes before this frame
  */
-export interface SnapshotHead {
+interface SnapshotHead {
   readonly meta: SnapshotMeta;
   readonly logTimeMs: number;
 }
 
 /** A snapshot that isn't what its sender meant to send. Nothing of it may be used. */
-export class SnapshotDamagedError extends Error {
+class SnapshotDamagedError extends Error {
   override readonly name = 'SnapshotDamagedError';
 }
 

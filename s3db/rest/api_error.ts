@@ -8,7 +8,7 @@ import {
 } from '../errors.ts';
 import { ValueDamagedError } from '../level_tables.ts';
 
-export type ApiErrorCode =
+type ApiErrorCode =
   | 'InvalidRequest'
   | 'Unauthorized'
   | 'NotFound'

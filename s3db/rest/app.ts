@@ -68,20 +68,20 @@ export function databaseApp(options: AppOptions): Hono<Bindings> {
     await signed(c);
     return c.json(await service.leader(queryTimeout(c, 1000)));
   });
-  app.get('/v1/get/:table/:key?', async (c) => {
+  app.on('GET', keyPaths('/v1/get'), async (c) => {
     await signed(c);
-    const value = await service.get(c.req.param('table'), keyOf(c), readRequest(c));
+    const value = await service.get(tableOf(c), keyOf(c), readRequest(c));
     if (value === undefined) throw new ApiError('NotFound', 'there is no such key');
     return c.body(bodyOf(value), 200, { 'content-type': 'application/octet-stream' });
   });
-  app.post('/v1/put/:table/:key?', async (c) => {
+  app.on('POST', keyPaths('/v1/put'), async (c) => {
     const value = await signedBody(c);
-    const table = c.req.param('table');
+    const table = tableOf(c);
     return write(c, { conditions: [], operations: [{ type: 'put', table, key: keyOf(c), value }] });
   });
-  app.delete('/v1/delete/:table/:key?', async (c) => {
+  app.on('DELETE', keyPaths('/v1/delete'), async (c) => {
     await signed(c);
-    const table = c.req.param('table');
+    const table = tableOf(c);
     return write(c, { conditions: [], operations: [{ type: 'delete', table, key: keyOf(c) }] });
   });
   app.post('/v1/batch', async (c) => {
@@ -170,6 +170,15 @@ function queryTimeout(c: Call, fallbackMs: number): number {
   return Math.min(timeoutMs, maxTimeoutMs);
 }
 
+/** The empty key is a key. */
+function keyPaths(base: string): string[] {
+  return [`${base}/:table/:key`, `${base}/:table/`, `${base}/:table`];
+}
+
+function tableOf(c: Call): string {
+  return c.req.param('table') ?? '';
+}
+
 function keyOf(c: Call): Uint8Array {
   return fromHex(c.req.param('key') ?? '', 'the key');
 }
@@ -185,7 +194,7 @@ function readRequest(c: Call): ReadRequest {
 function scanRequest(c: Call): ScanRequest {
   const { prefix, start_after: startAfter, delimiter, limit } = c.req.query();
   return {
-    table: c.req.param('table') ?? '',
+    table: tableOf(c),
     prefix: fromHex(prefix ?? '', 'prefix'),
     limit: limit === undefined ? 1000 : Number(limit),
     ...(startAfter === undefined ? {} : { startAfter: fromHex(startAfter, 'start_after') }),

@@ -19,26 +19,6 @@ export function batchFromJson(text: string): Batch {
 }
 
 /** Ready for JSON.stringify. */
-export function batchToJson(batch: Batch): unknown {
-  return {
-    conditions: batch.conditions.map((condition) => {
-      const { table } = condition;
-      if ('prefix' in condition) return { table, prefix: toHex(condition.prefix), empty: true };
-      const key = toHex(condition.key);
-      return 'equals' in condition
-        ? { table, key, equals: toBase64(condition.equals) }
-        : { table, key, exists: condition.exists };
-    }),
-    operations: batch.operations.map((operation) => {
-      const { type, table } = operation;
-      const key = toHex(operation.key);
-      return operation.type === 'put'
-        ? { type, table, key, value: toBase64(operation.value) }
-        : { type, table, key };
-    }),
-  };
-}
-
 export function pageToJson(page: ScanPage): unknown {
   return {
     items: page.items.map(({ key, value }) => ({ key: toHex(key), value: toBase64(value) })),

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { databaseApp, type AppOptions } from './app.ts';
 
-export interface ListenerOptions extends AppOptions {
+interface ListenerOptions extends AppOptions {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;

@@ -17,7 +17,7 @@ import type { Outcome } from '../request_memory.ts';
 import type { Retention } from '../retained_sizes.ts';
 import { StateMachine } from '../state_machine.ts';
 
-export interface RunningReplica {
+interface RunningReplica {
   readonly driver: RaftDriver;
   readonly state: StateMachine;
   readonly storage: WalRaftStorage;

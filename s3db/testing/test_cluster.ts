@@ -19,7 +19,7 @@ export const testRegion = 'test-region-1';
 /** Quick elections, so that tests need not wait. */
 const quick: DriverTiming = { tickMs: 20, electionTicks: 10, heartbeatTicks: 2 };
 
-export interface TestClusterOptions {
+interface TestClusterOptions {
   readonly size: number;
   /** Default: pipes within the process. */
   readonly driver?: DriverName;
