@@ -16,6 +16,7 @@ import {
 } from '../../tests/contract/requests.ts';
 import { ContentMissingError } from '../data_store.ts';
 import type { Engine } from './engine.ts';
+import { decodeContent, encodeContent } from './rows.ts';
 import { openFixture, type Fixture } from './testing/fixture.ts';
 
 const mebibyte = 1024 * 1024;
@@ -408,6 +409,35 @@ describe('garbage', () => {
     expect(await rowsOf('objects')).toEqual([]);
   });
 
+  it('whose place changes while it is freed is freed at its new place too, parts and all', async () => {
+    const bucket = await newBucket(engine);
+    const upload = await startUpload(engine, { bucket, key: 'k' });
+    const parts = await uploadParts(engine, upload, ['part']);
+    await engine.completeMultipartUpload({ ...upload, parts });
+    await put(engine, { bucket, key: 'single' }, 'single');
+    await collect();
+    for (const key of ['k', 'single']) await engine.deleteObject({ bucket, key, authorize: anyone });
+    // As repair does it: the content is written anew, and its row points there.
+    let moves = 0;
+    fixture.data.onRemove = async (locator) => {
+      if (moves >= 2) return;
+      moves++;
+      const page = await fixture.state.inner.scan({ table: 'objects', prefix: new Uint8Array(), limit: 100 });
+      for (const { key, value } of page.items) {
+        const row = key.length === 32 ? decodeContent(value) : undefined;
+        if (row?.locator === undefined || Buffer.compare(row.locator, locator) !== 0) continue;
+        const moved = await fixture.data.write(new Uint8Array(32).fill(moves), bodyOf('moved').stream, {});
+        await fixture.state.inner.set('objects', key, encodeContent({ ...row, locator: moved.locator }));
+      }
+    };
+    await collect();
+    expect(moves).toBe(2);
+    expect(fixture.data.live.size).toBe(2);
+    await collect();
+    expect(fixture.data.live.size).toBe(0);
+    expect(await rowsOf('objects')).toEqual([]);
+  });
+
   it('of uploads: parts that were replaced, not named or aborted', async () => {
     const bucket = await newBucket(engine);
     const upload = await startUpload(engine, { bucket, key: 'k' });
@@ -563,5 +593,9 @@ describe('10,000 parts', () => {
     await collect();
     expect(await rowsOf('parts')).toEqual([]);
     expect(await rowsOf('objects')).toHaveLength(3);
+    await engine.deleteObject({ ...upload, authorize: anyone });
+    await collect();
+    expect(await rowsOf('objects')).toEqual([]);
+    expect(fixture.data.live.size).toBe(0);
   });
 });
