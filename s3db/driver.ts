@@ -302,7 +302,7 @@ export class RaftDriver {
   }
 
   #compactIfWorthwhile(applied: number): void {
-    if (this.#compacting || this.#stopped()) return;
+    if (this.#compacting || this.#installing || this.#stopped()) return;
     const upTo = this.#retained.compactionPoint(applied, this.#retention);
     if (upTo === undefined) return;
     this.#compacting = true;
