@@ -30,7 +30,13 @@ import {
 import { encodeGroup, prepareInternal, prepareRecord, type PreparedRecord } from './group_encoder.ts';
 import { readRecord, scanSegments } from './log_reader.ts';
 import { NodeFileSystem } from './node_file_system.ts';
-import { listSegments, loadIdentity, recoverNewest, type RecoveryReport } from './recovery.ts';
+import {
+  listSegments,
+  loadIdentity,
+  recoverNewest,
+  sequenceBehind,
+  type RecoveryReport,
+} from './recovery.ts';
 import { SegmentFiles, type Segment } from './segment_files.ts';
 
 const MIB = 1024 * 1024;
@@ -147,6 +153,11 @@ export class Log implements AppendLog {
 
   get end(): LogPoint {
     return this.#end;
+  }
+
+  /** The log's random id, 16 bytes. */
+  get id(): Uint8Array {
+    return this.#identity.id;
   }
 
   get failure(): Error | undefined {
@@ -480,14 +491,10 @@ async function openLocked(
   const { fileSystem, directory, maxOpenFiles } = options;
   const found = await listSegments(options);
   const identity = await loadIdentity(options, { segments: found, randomBytes: options.randomBytes });
-  const ids = [...found];
-  let newest;
-  while (newest === undefined) {
-    const segment = ids.at(-1);
-    if (segment === undefined) break;
-    newest = await recoverNewest(options, { identity, segment });
-    if (newest === undefined) ids.pop();
-  }
+  const last = found.at(-1);
+  const newest = last === undefined ? undefined : await recoverNewest(options, { identity, segment: last });
+  // The segment before one whose creation was interrupted had been sealed: it isn't recovered as if it were the newest.
+  const ids = newest === undefined ? found.slice(0, -1) : found;
 
   const files = new SegmentFiles({ fileSystem, directory, maxOpenFiles });
   for (const id of ids) {
@@ -500,7 +507,7 @@ async function openLocked(
     }
   }
 
-  const sequence = newest?.nextSequence ?? 1;
+  const sequence = newest?.nextSequence ?? (await sequenceBehind(options, { identity, segments: ids }));
   const segment = newest === undefined ? undefined : files.get(newest.segment);
   const active =
     segment === undefined

@@ -8,6 +8,7 @@ import {
   INTERNAL_TYPE,
   LOG_ID_BYTES,
   parseSegmentFileName,
+  RECORD_HEADER_BYTES,
   SEAL_PAYLOAD,
   SEGMENT_HEADER_BYTES,
   segmentFileName,
@@ -18,6 +19,8 @@ import { readAround, scanSegment } from './segment_scanner.ts';
 const LOG_ID_FILE = 'log.id';
 const MAX_TORN_FILES = 16;
 const COPY_BYTES = 1024 * 1024;
+/** A segment's creation is durable before the first record is written. */
+const MAX_UNFINISHED_BYTES = SEGMENT_HEADER_BYTES;
 
 /** What opening a log found and did. */
 export interface RecoveryReport {
@@ -52,7 +55,8 @@ export interface DamagedRange {
 interface RecoveredSegment {
   readonly segment: number;
   readonly sizeBytes: number;
-  readonly nextSequence: number;
+  /** Undefined when no record tells. */
+  readonly nextSequence: number | undefined;
   readonly sealed: boolean;
   readonly records: number;
   readonly rewrittenBytes: number;
@@ -91,7 +95,8 @@ export async function loadIdentity(
     const bytes = await readSmallFile(place.fileSystem, path, SEGMENT_HEADER_BYTES);
     id ??= bytes === undefined ? undefined : decodeSegmentHeader(bytes)?.logId;
   }
-  if (id === undefined && options.segments.some((segment) => segment > 1)) {
+  // It is durable before the first segment is created, so a segment without it means damage.
+  if (id === undefined && options.segments.length > 0) {
     throw new LogDamagedError(`${place.directory}: neither log.id nor any segment header can be read`);
   }
   id ??= Buffer.from(options.randomBytes(LOG_ID_BYTES));
@@ -128,6 +133,38 @@ export async function recoverNewest(
   return recovered;
 }
 
+/**
+ * A sequence number behind all that the sealed segments hold: for when the newest segment doesn't say. Numbers are left
+ * out for what is unreadable.
+ */
+export async function sequenceBehind(
+  place: Place,
+  log: { readonly identity: LogIdentity; readonly segments: readonly number[] },
+): Promise<number> {
+  let unreadableBytes = 0;
+  for (const segment of log.segments.toReversed()) {
+    const file = await place.fileSystem.open(`${place.directory}/${segmentFileName(segment)}`, 'read');
+    try {
+      const to = await file.size();
+      let next: number | undefined;
+      for await (const items of scanSegment({
+        file,
+        identity: log.identity,
+        segment,
+        from: SEGMENT_HEADER_BYTES,
+        to,
+      })) {
+        for (const item of items) if (item.kind === 'record') next = item.header.sequence + 1;
+      }
+      unreadableBytes += to;
+      if (next !== undefined) return next + Math.ceil(unreadableBytes / RECORD_HEADER_BYTES);
+    } finally {
+      await file.close();
+    }
+  }
+  return 1 + Math.ceil(unreadableBytes / RECORD_HEADER_BYTES);
+}
+
 async function recoverOpen(
   place: Place,
   newest: { readonly identity: LogIdentity; readonly segment: number; readonly file: File },
@@ -135,7 +172,10 @@ async function recoverOpen(
   const { segment, file } = newest;
   const size = await file.size();
   const found = await survey(newest, size);
-  if (found.header === undefined && found.records === 0 && found.internal === 0) return undefined;
+  if (found.header === undefined && found.records === 0 && found.internal === 0) {
+    if (size > MAX_UNFINISHED_BYTES) return unreadable(segment, size);
+    return undefined;
+  }
 
   const torn = found.damaged.find((range) => range.from >= found.durable);
   const end = torn?.from ?? size;
@@ -161,13 +201,20 @@ async function recoverOpen(
   };
 }
 
+/** Records were written, but not one can be read: all of it stays where it is, as damage. */
+function unreadable(segment: number, size: number): RecoveredSegment {
+  const damaged = [{ segment, from: 0, to: size, reason: 'neither its header nor any record can be read' }];
+  const nothing = { sealed: false, records: 0, rewrittenBytes: 0, cut: [] };
+  return { segment, sizeBytes: size, nextSequence: undefined, damaged, ...nothing };
+}
+
 async function survey(
   newest: { readonly identity: LogIdentity; readonly segment: number; readonly file: File },
   size: number,
 ) {
   const { identity, segment, file } = newest;
   const headerBytes = Buffer.alloc(SEGMENT_HEADER_BYTES);
-  const headerLength = await file.read(headerBytes, 0);
+  const headerLength = await readAround(file, { target: headerBytes, position: 0 });
   const header = decodeSegmentHeader(headerBytes.subarray(0, headerLength));
   if (header !== undefined && (header.segment !== segment || !header.logId.equals(identity.id))) {
     throw new LogDamagedError(

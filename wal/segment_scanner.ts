@@ -10,11 +10,13 @@ import {
 } from './format.ts';
 
 const DEFAULT_CHUNK_BYTES = 4 * 1024 * 1024;
+/** The rest of a chunk moves in front of the next one; a longer rest costs a copy of both. */
+const MAX_HEADROOM_BYTES = 1024 * 1024 + 4096;
 /** Granularity at which an unreadable stretch of a file is told from its readable surroundings. */
 const UNREADABLE_STEP_BYTES = 4096;
 
 /** A record with its header, internal ones too, or bytes from which no record can be read. */
-type ScannedItem =
+export type ScannedItem =
   | {
       readonly kind: 'record';
       readonly header: RecordHeader;
@@ -148,16 +150,19 @@ async function findRecord(
   return to;
 }
 
-/** The part of the file that is in memory. */
+/** The part of the file that is in memory. The chunk behind it is read while this one is looked at. */
 class Window {
   readonly #source: ScanSource;
   readonly #chunkBytes: number;
+  readonly #headroomBytes: number;
+  #ahead: Chunk | undefined;
   start: number;
   bytes: Buffer = Buffer.alloc(0);
 
   constructor(source: ScanSource) {
     this.#source = source;
     this.#chunkBytes = source.chunkBytes ?? DEFAULT_CHUNK_BYTES;
+    this.#headroomBytes = Math.min(MAX_HEADROOM_BYTES, this.#chunkBytes);
     this.start = source.from;
   }
 
@@ -167,14 +172,43 @@ class Window {
 
   /** Covers at least `lengthBytes` from `at`, unless the file ends before. What is in memory isn't read again. */
   async moveTo(at: number, lengthBytes: number): Promise<void> {
-    const wanted = Math.min(Math.max(this.#chunkBytes, lengthBytes), this.#source.to - at);
-    const next = Buffer.allocUnsafeSlow(wanted);
+    const { to } = this.#source;
     const end = this.start + this.bytes.length;
-    const kept = at >= this.start && at < end ? this.bytes.copy(next, 0, at - this.start) : 0;
-    const read = await readAround(this.#source.file, { target: next.subarray(kept), position: at + kept });
-    this.bytes = next.subarray(0, kept + read);
+    const rest =
+      at >= this.start && at < end ? this.bytes.subarray(at - this.start) : this.bytes.subarray(0, 0);
+    const from = at + rest.length;
+    const missing = Math.min(lengthBytes, to - at) - rest.length;
+    const ahead = this.#ahead?.from === from && this.#ahead.target.length - this.#headroomBytes >= missing;
+    const chunk = ahead && this.#ahead !== undefined ? this.#ahead : this.#read(from, missing);
+    this.#ahead = undefined;
+    const read = chunk.target.subarray(this.#headroomBytes, this.#headroomBytes + (await chunk.count));
+    if (rest.length <= this.#headroomBytes) {
+      const begin = this.#headroomBytes - rest.length;
+      rest.copy(chunk.target, begin);
+      this.bytes = chunk.target.subarray(begin, this.#headroomBytes + read.length);
+    } else {
+      this.bytes = Buffer.concat([rest, read]);
+    }
     this.start = at;
+    if (from + read.length < to && read.length > 0) this.#ahead = this.#read(from + read.length, 0);
   }
+
+  /** With room in front for the rest of the chunk before. */
+  #read(from: number, atLeast: number): Chunk {
+    const { file, to } = this.#source;
+    const wanted = Math.min(Math.max(this.#chunkBytes, atLeast), to - from);
+    const target = Buffer.allocUnsafeSlow(this.#headroomBytes + wanted);
+    const count = readAround(file, { target: target.subarray(this.#headroomBytes), position: from });
+    // It is awaited when its turn comes, if it does.
+    count.catch(() => undefined);
+    return { from, target, count };
+  }
+}
+
+interface Chunk {
+  readonly from: number;
+  readonly target: Buffer;
+  readonly count: Promise<number>;
 }
 
 /** Reads what can be read; a stretch that the disk can't give (EIO) is left as zeros, which fail every check. */

@@ -48,6 +48,7 @@ const FLUSH_BYTES = 16 * 1024 * 1024;
  */
 export class ShardIndex {
   readonly #storage: IndexStorage;
+  readonly #logId: Uint8Array;
   #dirty = new Map<string, Entry | undefined>();
   #flushing: ReadonlyMap<string, Entry | undefined> = new Map();
   #dirtyBytes = 0;
@@ -65,13 +66,14 @@ export class ShardIndex {
   #flush: Promise<void> | undefined;
   #failure: Error | undefined;
 
-  private constructor(storage: IndexStorage) {
+  private constructor(storage: IndexStorage, logId: Uint8Array) {
     this.#storage = storage;
+    this.#logId = logId;
   }
 
-  /** Undefined when the stored index can't be trusted: clear the storage and open again. */
-  static async open(storage: IndexStorage): Promise<ShardIndex | undefined> {
-    const index = new ShardIndex(storage);
+  /** Undefined when what is stored can't be trusted, or is of another log: clear the storage and open again. */
+  static async open(storage: IndexStorage, logId: Uint8Array): Promise<ShardIndex | undefined> {
+    const index = new ShardIndex(storage, logId);
     try {
       return (await index.#load()) ? index : undefined;
     } catch (error) {
@@ -266,10 +268,9 @@ export class ShardIndex {
       put(dropKey(segment), pending ? Buffer.alloc(0) : undefined);
       if (!pending) this.#drops.delete(segment);
     }
-    put(
-      META_KEY,
-      numbers(position.segment, position.offset, this.#nextId, this.#shards, this.#liveBytes, this.#batch),
-    );
+    const { segment, offset } = position;
+    const meta = numbers(segment, offset, this.#nextId, this.#shards, this.#liveBytes, this.#batch);
+    put(META_KEY, Buffer.concat([meta, this.#logId]));
     put(batchKey(this.#batch), Buffer.alloc(0));
     if (this.#batch > BATCH_MARKERS) put(batchKey(this.#batch - BATCH_MARKERS), undefined);
     try {
@@ -294,7 +295,7 @@ export class ShardIndex {
       return true;
     }
     const body = unsealValue(META_KEY, meta);
-    if (body?.length !== 48) return false;
+    if (body === undefined || !body.subarray(48).equals(this.#logId)) return false;
     const at = (place: number): number => readUInt64(body, place * 8);
     this.#position = { segment: at(0), offset: at(1) };
     this.#nextId = at(2) + ID_STEP;

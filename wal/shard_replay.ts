@@ -25,17 +25,20 @@ const MAX_FINDINGS = 10_000;
 /** The index as the log has it, whatever state `storage` is in. */
 export async function openIndex(
   storage: IndexStorage,
-  from: { readonly log: AppendLog; readonly created: boolean },
+  from: { readonly log: AppendLog & { readonly id: Uint8Array }; readonly created: boolean },
 ): Promise<{ readonly index: ShardIndex; readonly replay: ReplayReport }> {
   const { log, created } = from;
-  const stored = await ShardIndex.open(storage);
-  if (stored?.position !== undefined && isWithin(stored.position, log)) {
-    return { index: stored, replay: await replayInto(stored, { log, rebuilt: false }) };
+  const stored = await ShardIndex.open(storage, log.id);
+  if (stored?.position !== undefined) {
+    return {
+      index: stored,
+      replay: await replayInto(stored, { log, rebuilt: false, from: stored.position }),
+    };
   }
   await storage.clear();
-  const fresh = await ShardIndex.open(storage);
+  const fresh = await ShardIndex.open(storage, log.id);
   if (fresh === undefined) throw new TypeError('a cleared index is not empty');
-  return { index: fresh, replay: await replayInto(fresh, { log, rebuilt: !created }) };
+  return { index: fresh, replay: await replayInto(fresh, { log, rebuilt: !created, from: undefined }) };
 }
 
 /** Applies one item of the log to the index; what isn't about a whole shard changes nothing. */
@@ -56,13 +59,16 @@ function replayItem(index: ShardIndex, item: ScanItem & { readonly kind: 'record
 
 async function replayInto(
   index: ShardIndex,
-  replay: { readonly log: AppendLog; readonly rebuilt: boolean },
+  replay: { readonly log: AppendLog; readonly rebuilt: boolean; readonly from: LogPoint | undefined },
 ): Promise<ReplayReport> {
   const damage: DamagedRange[] = [];
   const tombstones = new Map<string, Uint8Array>();
   let records = 0;
   if (replay.rebuilt) index.noteRebuild();
-  for await (const item of replay.log.scan(index.position)) {
+  const { from } = replay;
+  const lost = from === undefined ? undefined : lostTail(from, replay.log);
+  if (lost !== undefined) damage.push(lost);
+  for await (const item of replay.log.scan(from)) {
     if (item.kind === 'record') {
       records += 1;
       const { position } = item;
@@ -82,8 +88,8 @@ async function replayInto(
       }
       continue;
     }
-    const { segment, from, to, reason } = item;
-    if (damage.length < MAX_FINDINGS) damage.push({ segment, from, to, reason });
+    const { segment, reason } = item;
+    if (damage.length < MAX_FINDINGS) damage.push({ segment, from: item.from, to: item.to, reason });
   }
   await index.settle({
     segments: new Set(replay.log.segments.map(({ id }) => id)),
@@ -94,10 +100,17 @@ async function replayInto(
   return { rebuilt: replay.rebuilt, records, damage };
 }
 
-/** A checkpoint behind the end of the log is that of another log. */
-function isWithin(position: LogPoint, log: AppendLog): boolean {
+/**
+ * A checkpoint behind the end of the log: its last group went bad while the log wasn't open, looked torn, and was cut.
+ * What the index knows of it stays, so that those shards count as damaged rather than as never written.
+ */
+function lostTail(position: LogPoint, log: AppendLog): DamagedRange | undefined {
   const { end } = log;
-  return (
-    position.segment < end.segment || (position.segment === end.segment && position.offset <= end.offset)
-  );
+  if (position.segment !== end.segment || position.offset <= end.offset) return undefined;
+  return {
+    segment: end.segment,
+    from: end.offset,
+    to: position.offset,
+    reason: 'the end of the log was lost',
+  };
 }

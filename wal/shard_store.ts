@@ -61,6 +61,7 @@ export interface ShardStoreOptions {
   readonly maxUnsyncedBytes?: number;
   /** Blocks read ahead of the one that is being consumed. Default 2. */
   readonly readAheadBlocks?: number;
+  /** Defaults as in `LogOptions`, but for a reserve of 512 MiB. */
   readonly log?: Pick<
     LogOptions,
     | 'segmentSizeBytes'
@@ -86,6 +87,8 @@ interface CompactOptions extends PaceOptions {
   readonly segments?: readonly number[];
 }
 
+/** Compaction needs room for the copies of a segment before it can unlink it. */
+const RESERVE_BYTES = 512 * MIB;
 const MAX_BLOCKS = 1 << 20;
 /** Damage beyond this many shards is still never served, just not remembered before it is read again. */
 const MAX_DAMAGED = 100_000;
@@ -109,6 +112,8 @@ export class ShardStore implements ShardStorage {
   readonly #puts = new Map<number, number>();
   readonly #damaged = new Map<string, string>();
   #compacting = false;
+  /** Segments that compaction left because of damage, with the live bytes that they had then. */
+  readonly #kept = new Map<number, number>();
   #closing: Promise<void> | undefined;
 
   private constructor(
@@ -145,7 +150,12 @@ export class ShardStore implements ShardStorage {
     const fileSystem = options.fileSystem ?? new NodeFileSystem();
     await fileSystem.makeDirectory(directory);
     await claimDirectory(fileSystem, { directory, expected: options.stamp });
-    const log = await Log.open({ ...options.log, directory: path.join(directory, 'log'), fileSystem });
+    const log = await Log.open({
+      reserveBytes: RESERVE_BYTES,
+      ...options.log,
+      directory: path.join(directory, 'log'),
+      fileSystem,
+    });
     try {
       // Two nodes may have met in the empty directory; who has the lock must be who is on the stamp.
       await claimDirectory(fileSystem, { directory, expected: options.stamp });
@@ -394,8 +404,13 @@ export class ShardStore implements ShardStorage {
     for (const { segment } of candidates(source, options.minDeadFraction ?? 0.5)) {
       if (done.length >= (options.maxSegments ?? Infinity)) break;
       if (options.segments?.includes(segment) === false) continue;
+      // Nothing has been repaired since it had to be kept.
+      if (this.#kept.get(segment) === this.#index.liveBytesOf(segment)) continue;
       this.#checkOpen();
-      done.push(await compactSegment(source, { segment, pace }));
+      const compacted = await compactSegment(source, { segment, pace });
+      done.push(compacted);
+      if (compacted.kept) this.#kept.set(segment, this.#index.liveBytesOf(segment));
+      else this.#kept.delete(segment);
     }
     if (done.length > 0) await this.checkpoint();
     return done;

@@ -109,9 +109,8 @@ export class Upkeep {
         signal,
         ...(pressure ? {} : { bytesPerSecond: options.compactionBytesPerSecond }),
       });
-      if (done.length > 0) options.onCompacted(done);
-      // A segment that had to be kept would be chosen again at once.
-      if (done.length === 0 || done.some(({ kept }) => kept)) return;
+      if (done.length === 0) return;
+      options.onCompacted(done);
     }
   }
 
