@@ -5,7 +5,7 @@ import type { HardState, LogIndex, PersistMarker } from './types.ts';
 const MAX_IN_PROGRESS = 64;
 
 /** What a batch makes durable. */
-export interface Written {
+interface Written {
   readonly marker: PersistMarker;
   readonly hardState: HardState | undefined;
   /** Of an installed snapshot; 0 for none. */

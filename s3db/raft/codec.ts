@@ -30,7 +30,7 @@ const HEAD_BYTES = 26;
 const APPEND_BYTES = 28;
 const ENTRY_BYTES = 13;
 /** An append with one entry of the greatest size (a batch of 8 MiB, encoded), with room to spare. */
-export const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
+const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
 
 const types: readonly Message['type'][] = [
   'preVote',

@@ -1,9 +1,6 @@
 import { invariant } from './invariant.ts';
 import type { Configuration, ConfigurationChange, LogIndex, ReplicaId } from './types.ts';
 
-/** The configuration of a replica that belongs to no cluster yet. */
-export const emptyConfiguration: Configuration = { voters: [], learners: [], removed: [] };
-
 export function isVoter(configuration: Configuration, id: ReplicaId): boolean {
   return configuration.voters.includes(id);
 }
@@ -26,7 +23,7 @@ export function quorumValue(configuration: Configuration, valueOf: (voter: Repli
 }
 
 /** Why a change makes no sense for a configuration; the rest of the refusals are the leader's to know. */
-export type MisfitChange = 'alreadyMember' | 'alreadyVoter' | 'notMember' | 'wasRemoved';
+type MisfitChange = 'alreadyMember' | 'alreadyVoter' | 'notMember' | 'wasRemoved';
 
 /**
  * The configuration after a change of one member. Any majority of the old one and any majority of the new one overlap,

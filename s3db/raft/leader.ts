@@ -24,7 +24,7 @@ import type {
 /** Bounds an append of many small entries. */
 export const MAX_APPEND_ENTRIES = 4096;
 
-export interface LeaderLimits {
+interface LeaderLimits {
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
   readonly maxInflightMessages: number;
@@ -32,7 +32,7 @@ export interface LeaderLimits {
   readonly maxUncommittedBytes: number;
 }
 
-export interface LeaderOptions {
+interface LeaderOptions {
   readonly id: ReplicaId;
   readonly term: Term;
   readonly log: RaftLog;

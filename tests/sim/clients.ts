@@ -7,10 +7,10 @@ import type { Settings } from './settings.ts';
 import type { Timeline } from './timeline.ts';
 
 /** A read of a whole group (`operations` undefined) or a conditional batch. */
-export type Input = Pick<Command, 'group'> &
+type Input = Pick<Command, 'group'> &
   Partial<Pick<Command, 'client' | 'request' | 'conditions' | 'operations'>>;
 /** Values of a group's keys, or whether the batch was carried out. */
-export type Output = readonly number[] | boolean;
+type Output = readonly number[] | boolean;
 
 export type History = Call<Input, Output>[];
 
@@ -33,7 +33,7 @@ export const groupModel: Model<readonly number[], Input, Output> = {
   key: (state) => state.join(),
 };
 
-export interface ClientOptions {
+interface ClientOptions {
   readonly id: number;
   readonly settings: Settings;
   readonly timeline: Timeline;

@@ -16,7 +16,7 @@ export function entriesOf(terms: readonly number[], first = 1): Entry[] {
   }));
 }
 
-export interface ReplicaOptions {
+interface ReplicaOptions {
   readonly id?: bigint;
   readonly configuration?: Configuration;
   readonly terms?: readonly number[];
@@ -134,7 +134,6 @@ export class Replica {
   }
 }
 
-const none = new Uint8Array(0);
 const defaults: { readonly [type in Message['type']]: object } = {
   preVote: { lastIndex: 0, lastTerm: 0, transfer: false },
   vote: { lastIndex: 0, lastTerm: 0, transfer: false },
@@ -153,8 +152,6 @@ const defaults: { readonly [type in Message['type']]: object } = {
 export function command(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
-
-export const emptyData = none;
 
 /** Several replicas whose messages are delivered at once, unless a link is cut. */
 export class Group {

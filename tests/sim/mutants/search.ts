@@ -2,7 +2,7 @@ import { Simulation } from '../simulation.ts';
 import { installRules } from './mutants.ts';
 import type { Mutant } from './mutants.ts';
 
-export interface Search {
+interface Search {
   /** The first seed that caught it, and by what. */
   readonly caughtBy: { readonly seed: number; readonly message: string } | undefined;
   readonly seeds: number;
