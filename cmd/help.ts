@@ -1,11 +1,15 @@
 import { flagTable } from './flags.ts';
 
-export const commands = [
+const commands = [
   {
     name: 'certs',
     help: 'make the CA, the certificates and the cluster secret that a config needs, where they are missing',
   },
   { name: 'format', help: "prepare and mark a shard node's directory: s3d format -config FILE -node N" },
+  {
+    name: 'wal',
+    help: "look into a shard node's directory while it is down: s3d wal verify|reindex|dump PATH",
+  },
   { name: 'version', help: 'print the version' },
   { name: 'help', help: 'print this' },
 ] as const;

@@ -31,7 +31,7 @@ async function servedSerial(url: string): Promise<string> {
   });
 }
 
-describe('the s3d command', () => {
+describe('the s3d command', { timeout: 90_000 }, () => {
   let config: TestConfig;
   beforeAll(async () => {
     config = await writeTestConfig({ nodes: 0, databases: 0 });
@@ -98,12 +98,20 @@ describe('the s3d command', () => {
     await cluster.remove();
   });
 
-  test('format marks a directory, and another node is refused', async () => {
+  test('format marks a directory, wal looks into it, and another node is refused', async () => {
     const cluster = await writeTestConfig({ nodes: 5, databases: 3 });
     await s3d('certs', '-config', cluster.file);
     expect((await s3d('format', '-config', cluster.file, '-node', '2')).stdout).toContain(
       'belongs to node 2 of cluster',
     );
+    const node = join(cluster.basePath, 'shards/node-2');
+    expect(await s3d('wal', 'verify', node)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/0 shards\nsound\n$/) as string,
+    });
+    expect(await s3d('wal', 'reindex', node)).toMatchObject({ code: 0 });
+    expect(await s3d('wal', 'dump', node)).toMatchObject({ code: 0 });
+    expect((await s3d('wal', 'verify', cluster.directory)).code).toBe(78);
     await rm(join(cluster.basePath, 'certs'), { recursive: true });
     await rm(join(cluster.basePath, 'cluster.secret'));
     await s3d('certs', '-config', cluster.file);

@@ -5,6 +5,7 @@ import { parseFlags } from './flags.ts';
 import { formatNode } from './format_command.ts';
 import { helpText } from './help.ts';
 import { serve } from './serve.ts';
+import { walCommand } from './wal_command.ts';
 
 /** `s3d [COMMAND] [flags]`. @returns the exit code. */
 async function main(argv: readonly string[]): Promise<number> {
@@ -28,6 +29,8 @@ async function main(argv: readonly string[]): Promise<number> {
     case 'format':
       print(await formatNode(parseFlags(rest, process.env)));
       return exitCodes.ok;
+    case 'wal':
+      return walCommand(rest, print);
     default:
       return serve(parseFlags(argv, process.env), print);
   }

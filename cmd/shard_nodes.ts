@@ -6,6 +6,7 @@ import { shardHandlers } from '../transport/shard_server.ts';
 import { LogLockedError } from '../wal/errors.ts';
 import { StampMismatchError, StampMissingError, type Stamp } from '../wal/shard_errors.ts';
 import { ShardStore } from '../wal/shard_store.ts';
+import { Upkeep } from '../wal/upkeep.ts';
 import { clockHandlers } from './clock_skew.ts';
 import type { ProcessContext } from './context.ts';
 import { UsageError } from './errors.ts';
@@ -66,6 +67,16 @@ export async function openStore(context: ProcessContext, node: NodeConfig): Prom
   const stamp = { clusterId: identity.clusterId, nodeId: node.id };
   const store = await openStampedStore(node.path, stamp);
   lifecycle.add(`shard store of node ${node.id}`, () => store.close());
+  const upkeep = Upkeep.start(store, {
+    directory: node.path,
+    onCompacted: (done) => logger.info({ node: node.id, segments: done.length }, 'segments were compacted'),
+    onScrubbed: ({ segments, damaged }) => {
+      if (damaged.length === 0) logger.info({ node: node.id, segments }, 'scrub found nothing');
+      else logger.error({ node: node.id, segments, damaged: damaged.slice(0, 20) }, 'scrub found damage');
+    },
+    onError: (error) => logger.error({ node: node.id, err: error }, 'upkeep of the shard store failed'),
+  });
+  lifecycle.add(`upkeep of node ${node.id}`, () => upkeep.stop());
   const { log } = store.recovery;
   logger.info(
     { node: node.id, path: node.path, segments: log.segments, cut: log.cut, damaged: log.damaged },
