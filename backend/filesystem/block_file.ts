@@ -26,7 +26,10 @@ export function fileBytesOf(contentBytes: number, blockBytes: number): number {
 export async function writeBlocks(
   file: FileHandle,
   body: AsyncIterable<Uint8Array>,
-  options: BlockFileShape & { readonly signal?: AbortSignal | undefined },
+  options: BlockFileShape & {
+    readonly sizeBytes?: number | undefined;
+    readonly signal?: AbortSignal | undefined;
+  },
 ): Promise<number> {
   const writer = new BlockWriter(file, options);
   for await (const piece of body) {
@@ -40,7 +43,7 @@ export async function writeBlocks(
 class BlockWriter {
   readonly #file: FileHandle;
   readonly #shape: BlockFileShape;
-  readonly #buffer: Buffer;
+  #buffer: Buffer;
   readonly #seed: BlockSeed;
   #filled = 0;
   #blockStart = 0;
@@ -48,11 +51,12 @@ class BlockWriter {
   #fileBytes = 0;
   #contentBytes = 0;
 
-  constructor(file: FileHandle, shape: BlockFileShape) {
+  constructor(file: FileHandle, shape: BlockFileShape & { readonly sizeBytes?: number | undefined }) {
     this.#file = file;
     this.#shape = shape;
-    const blocks = Math.max(1, Math.floor(runBytes / (shape.blockBytes + CRC_BYTES)));
-    this.#buffer = Buffer.allocUnsafe(blocks * (shape.blockBytes + CRC_BYTES));
+    // Most objects are small: what they are said to need is enough.
+    const announcedBytes = fileBytesOf(shape.sizeBytes ?? runBytes, shape.blockBytes);
+    this.#buffer = Buffer.allocUnsafe(Math.min(announcedBytes, fullBufferBytes(shape.blockBytes)));
     this.#seed = new BlockSeed(shape.contentId);
   }
 
@@ -60,6 +64,7 @@ class BlockWriter {
     for (let at = 0; at < piece.length;) {
       const room = this.#shape.blockBytes - (this.#filled - this.#blockStart);
       const part = piece.subarray(at, at + room);
+      this.#makeRoom(part.length + CRC_BYTES);
       this.#buffer.set(part, this.#filled);
       this.#filled += part.length;
       at += part.length;
@@ -72,6 +77,14 @@ class BlockWriter {
     if (this.#filled > this.#blockStart) await this.#endBlock();
     await this.#flush();
     return this.#contentBytes;
+  }
+
+  /** The body is longer than it was said to be. */
+  #makeRoom(bytes: number): void {
+    if (this.#filled + bytes <= this.#buffer.length) return;
+    const full = Buffer.allocUnsafe(fullBufferBytes(this.#shape.blockBytes));
+    this.#buffer.copy(full, 0, 0, this.#filled);
+    this.#buffer = full;
   }
 
   async #endBlock(): Promise<void> {
@@ -89,6 +102,12 @@ class BlockWriter {
     this.#filled = 0;
     this.#blockStart = 0;
   }
+}
+
+/** Whole blocks, about as much as one disk operation moves. */
+function fullBufferBytes(blockBytes: number): number {
+  const stride = blockBytes + CRC_BYTES;
+  return Math.max(1, Math.floor(runBytes / stride)) * stride;
 }
 
 export interface BlockRange {

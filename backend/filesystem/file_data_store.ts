@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { open, readdir, readFile, rename, unlink, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { UnavailableError } from '../../s3db/errors.ts';
 import {
@@ -18,6 +18,7 @@ import { hasCode, makeDirectory, makeEmptyDirectory, replaceFile, syncDirectory 
 
 const LOCATOR_VERSION = 1;
 const contentIdBytes = 32;
+const fanDirectories = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'));
 
 /** What the name of a file tells. */
 export interface StoredContent {
@@ -32,7 +33,7 @@ interface Place extends StoredContent {
 }
 
 /**
- * Content as files `<directory>/<xx>/<yy>/<hex id>-<run>`, each block with its checksum. A file appears under its name only
+ * Content as files `<directory>/<xx>/<hex id>-<run>`, each block with its checksum. A file appears under its name only
  * when it is whole and durable; what is under way lies in `<directory>/tmp` and is dropped at the next start. After a
  * failed sync the store refuses to write: what the disk holds is then unknown.
  */
@@ -57,6 +58,7 @@ export class FileDataStore implements DataStore {
     const absolute = resolve(directory);
     await makeDirectory(absolute);
     await makeEmptyDirectory(join(absolute, 'tmp'));
+    await makeFan(absolute);
     const run = await countStart(absolute);
     return new FileDataStore(absolute, { run, blockBytes: options.blockBytes ?? defaultBlockBytes });
   }
@@ -71,7 +73,7 @@ export class FileDataStore implements DataStore {
     options.signal?.throwIfAborted();
     const temporary = join(this.#directory, 'tmp', hexOf(id));
     try {
-      const place = await this.#writeFile(temporary, body, { id, signal: options.signal });
+      const place = await this.#writeFile(temporary, body, { id, ...options });
       await this.#publish(temporary, place);
       return { locator: encodePlace(place), sizeBytes: place.sizeBytes, conditions: [], operations: [] };
     } catch (error) {
@@ -107,13 +109,10 @@ export class FileDataStore implements DataStore {
 
   /** Content that was published before this start, directory by directory. */
   async *earlierContents(): AsyncIterable<StoredContent> {
-    for (const first of await readdir(this.#directory)) {
-      if (!/^[0-9a-f]{2}$/.test(first)) continue;
-      for (const second of await readdir(join(this.#directory, first))) {
-        for (const name of await readdir(join(this.#directory, first, second))) {
-          const stored = parseName(name);
-          if (stored !== undefined && stored.run < this.#run) yield stored;
-        }
+    for (const fan of fanDirectories) {
+      for (const name of await readdir(join(this.#directory, fan))) {
+        const stored = parseName(name);
+        if (stored !== undefined && stored.run < this.#run) yield stored;
       }
     }
   }
@@ -130,12 +129,12 @@ export class FileDataStore implements DataStore {
   async #writeFile(
     path: string,
     body: AsyncIterable<Uint8Array>,
-    options: { readonly id: ContentId; readonly signal: AbortSignal | undefined },
+    options: WriteContentOptions & { readonly id: ContentId },
   ): Promise<Place> {
     const shape = { contentId: options.id, blockBytes: this.#blockBytes };
     const file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
     try {
-      const sizeBytes = await writeBlocks(file, body, { ...shape, signal: options.signal });
+      const sizeBytes = await writeBlocks(file, body, { ...options, ...shape });
       await this.#sync(() => file.datasync());
       return { ...shape, run: this.#run, sizeBytes };
     } finally {
@@ -147,13 +146,7 @@ export class FileDataStore implements DataStore {
     const path = this.#pathOf(place);
     const directory = dirname(path);
     await this.#sync(async () => {
-      try {
-        await rename(temporary, path);
-      } catch (error) {
-        if (!hasCode(error, 'ENOENT')) throw error;
-        await makeDirectory(directory);
-        await rename(temporary, path);
-      }
+      await rename(temporary, path);
       await syncDirectory(directory);
     });
   }
@@ -189,8 +182,17 @@ export class FileDataStore implements DataStore {
 
   #pathOf(stored: StoredContent): string {
     const name = hexOf(stored.contentId);
-    return join(this.#directory, name.slice(0, 2), name.slice(2, 4), `${name}-${stored.run}`);
+    return join(this.#directory, name.slice(0, 2), `${name}-${stored.run}`);
   }
+}
+
+/** All of them at once, so that no write waits for a directory to become durable. */
+async function makeFan(directory: string): Promise<void> {
+  const there = new Set(await readdir(directory));
+  const missing = fanDirectories.filter((name) => !there.has(name));
+  if (missing.length === 0) return;
+  for (const name of missing) await mkdir(join(directory, name));
+  await syncDirectory(directory);
 }
 
 /** Counts the starts of the store, so that what an earlier one left is told from what is being written. */

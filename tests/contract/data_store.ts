@@ -59,6 +59,20 @@ export function dataStoreContract(name: string, open: () => Promise<OpenedStore>
       },
     );
 
+    it('keeps more or fewer bytes than it was told to expect, or refuses them', async () => {
+      const content = patternOf(200_000, 2);
+      for (const sizeBytes of [0, 10, 150_000, 500_000]) {
+        const id = new Uint8Array(randomBytes(32));
+        const outcome = await store()
+          .data.write(id, piecesOf(content, 70_000), { sizeBytes })
+          .then(
+            async (written) => (await read(store().data, written.locator)).equals(content),
+            () => 'refused',
+          );
+        expect(outcome).not.toBe(false);
+      }
+    });
+
     it('takes the content in pieces of any size, empty ones too', async () => {
       const content = patternOf(300_000, 3);
       for (const pieceBytes of [1777, 65_536, 299_999, 1_000_000]) {
