@@ -116,6 +116,8 @@ describe('listings', () => {
 
   it('write names in percent-encoding when asked, a space as %20 and a plus as %2B', async () => {
     await fill('a b+c/d', 'é*~!', '\u0001');
+    expect(textOf(await list('encoding-type=url&prefix=a%20b'), 'Prefix')).toBe('a b');
+    expect(textOf(await list('list-type=2&encoding-type=url&prefix=a%20b'), 'Prefix')).toBe('a%20b');
     const xml = await list('encoding-type=url&delimiter=/&prefix=');
     expect(textOf(xml, 'EncodingType')).toBe('url');
     expect(textsOf(xml, 'Key')).toEqual(['%01', '%C3%A9*~%21']);

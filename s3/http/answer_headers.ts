@@ -10,7 +10,7 @@ export function quoted(etag: string): string {
 /** The headers of GetObject and HeadObject but for Content-Length. */
 export function objectHeaders(
   object: ObjectHead,
-  options: { readonly checksum: boolean; readonly partsCount: boolean },
+  options: { readonly checksum: boolean; readonly part: boolean },
 ): Record<string, string> {
   const headers: Record<string, string> = {
     'accept-ranges': 'bytes',
@@ -23,11 +23,13 @@ export function objectHeaders(
   if (object.range !== undefined) {
     headers['content-range'] = `bytes ${object.range.start}-${object.range.end}/${object.sizeBytes}`;
   }
-  if (options.partsCount && object.partsCount !== undefined) {
+  if (options.part && object.partsCount !== undefined) {
     headers['x-amz-mp-parts-count'] = String(object.partsCount);
   }
-  // A checksum of the whole object beside a part of its bytes would make clients refuse good data.
-  if (options.checksum && object.range === undefined) writeChecksum(object.checksum, headers);
+  // A checksum of the whole object beside a range of its bytes would make clients refuse good data; of a part asked
+  // for by its number it is the part's own.
+  if (options.checksum && (object.range === undefined || options.part))
+    writeChecksum(object.checksum, headers);
   return headers;
 }
 

@@ -11,7 +11,7 @@ export const getObject: Operation = {
     const object = await readObject(call, (request) => call.services.backend.getObject(request));
     const headers = objectHeaders(object, {
       checksum: call.headers.get('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED',
-      partsCount: call.query.has('partNumber'),
+      part: call.query.has('partNumber'),
     });
     Object.assign(headers, overrides);
     return {

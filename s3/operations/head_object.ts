@@ -10,7 +10,7 @@ export const headObject: Operation = {
     const object = await readObject(call, (request) => call.services.backend.headObject(request));
     const headers = objectHeaders(object, {
       checksum: call.headers.get('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED',
-      partsCount: call.query.has('partNumber'),
+      part: call.query.has('partNumber'),
     });
     Object.assign(headers, overrides);
     headers['content-length'] = String(answeredBytes(object));

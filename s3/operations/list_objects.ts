@@ -28,7 +28,8 @@ export const listObjects: Operation = {
     const body = root(
       'ListBucketResult',
       element('Name', call.bucket),
-      encoding.name('Prefix', prefix),
+      // Never encoded: clients of this older listing don't decode it.
+      element('Prefix', prefix),
       encoding.name('Marker', marker),
       // S3 gives NextMarker only with a delimiter; without one clients take the last key.
       truncated && delimiter !== undefined ? encoding.name('NextMarker', page.next) : '',

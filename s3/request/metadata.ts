@@ -55,7 +55,7 @@ function withoutAwsChunked(contentEncoding: string): string {
     .split(',')
     .map((token) => token.trim())
     .filter((token) => token !== '' && token.toLowerCase() !== 'aws-chunked')
-    .join(',');
+    .join(', ');
 }
 
 /** The headers with which an object's metadata goes back to a client. */

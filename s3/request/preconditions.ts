@@ -25,19 +25,20 @@ export function readPreconditions(
 }
 
 /**
- * Conditions of a write, which S3 has fewer of: `If-None-Match: *` and `If-Match`.
- * @throws S3Error NotImplemented for all others, which must not be ignored.
+ * Conditions of a write: `If-Match` and `If-None-Match`. S3 itself takes only `*` for the latter; an ETag means here
+ * what it means in HTTP.
+ * @throws S3Error NotImplemented for conditions on dates, which must not be ignored.
  */
 export function writePreconditions(headers: RequestHeaders): Preconditions | undefined {
-  if (headers.has('if-modified-since') || headers.has('if-unmodified-since'))
-    throw unsupported('If-Modified-Since');
+  for (const header of ['if-modified-since', 'if-unmodified-since']) {
+    if (headers.has(header)) throw unsupported(header);
+  }
   const ifMatch = headers.get('if-match');
   const ifNoneMatch = headers.get('if-none-match');
   if (ifMatch === undefined && ifNoneMatch === undefined) return undefined;
-  if (ifNoneMatch !== undefined && ifNoneMatch !== '*') throw unsupported('If-None-Match');
   return {
     ...(ifMatch === undefined ? {} : { ifMatch: parseETags(ifMatch) }),
-    ...(ifNoneMatch === undefined ? {} : { ifNoneMatch: ['*'] }),
+    ...(ifNoneMatch === undefined ? {} : { ifNoneMatch: parseETags(ifNoneMatch) }),
   };
 }
 

@@ -184,8 +184,9 @@ export class MemoryBackend implements Backend {
     this.#check(request.preconditions, object, false);
     const sizeBytes = object.bytes.length;
     const head: ObjectHead = { key: request.key, sizeBytes, storageClass: 'STANDARD', ...object };
-    if (request.range === undefined) return { head, object };
-    const wanted = request.range;
+    // Every object here has one part.
+    const wanted = request.range ?? (request.partNumber === undefined ? undefined : { start: 0 });
+    if (wanted === undefined) return { head, object };
     const start = 'suffix' in wanted ? Math.max(0, sizeBytes - wanted.suffix) : wanted.start;
     const end = Math.min(sizeBytes - 1, 'suffix' in wanted ? sizeBytes - 1 : (wanted.end ?? sizeBytes - 1));
     if (start > end || ('suffix' in wanted && wanted.suffix === 0)) {
