@@ -2,12 +2,31 @@ import { Buffer } from 'node:buffer';
 import type { TransportError } from './errors.ts';
 import { initialWindowBytes } from './limits.ts';
 
-/** What the bodies of a lane may have granted beyond their initial windows, together. */
+/**
+ * What a number of bodies may have granted beyond their initial windows, together. Each has the same share, so that
+ * many don't wait behind a few, and what is under way stays small: a small request may find all of it before itself.
+ */
 export class CreditBudget {
+  readonly #totalBytes: number;
   #freeBytes: number;
+  #readers = 0;
 
   constructor(bytes: number) {
+    this.#totalBytes = bytes;
     this.#freeBytes = bytes;
+  }
+
+  /** What one of the readers may have. */
+  get shareBytes(): number {
+    return Math.floor(this.#totalBytes / Math.max(1, this.#readers));
+  }
+
+  join(): void {
+    this.#readers++;
+  }
+
+  leave(): void {
+    this.#readers--;
   }
 
   /** Takes up to `bytes`; returns how many it got. */
@@ -42,7 +61,7 @@ const smallPartsHeld = 64;
 
 /**
  * A body that comes in. It holds at most the bytes it has granted; it grants as they are consumed, up to the window
- * while the lane's budget lasts and never less than the initial window, so that every body moves.
+ * while the budget lasts and never less than the initial window, so that every body moves.
  */
 export class BodyReader implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array, undefined> {
   readonly #options: BodyReaderOptions;
@@ -51,6 +70,8 @@ export class BodyReader implements AsyncIterable<Uint8Array>, AsyncIterator<Uint
   #outstandingBytes = initialWindowBytes;
   #heldBytes = 0;
   #borrowedBytes = 0;
+  #joined = false;
+  #left = false;
   #released = false;
   #ended = false;
   #error: TransportError | undefined;
@@ -65,7 +86,10 @@ export class BodyReader implements AsyncIterable<Uint8Array>, AsyncIterator<Uint
   push(part: Buffer, last: boolean): boolean {
     if (this.#ended) return false;
     if (this.#heldBytes + part.length > this.#outstandingBytes) return false;
-    if (last) this.#ended = true;
+    if (last) {
+      this.#ended = true;
+      this.#leave();
+    }
     if (this.#returned || this.#error !== undefined) return true;
     const waiting = this.#waiting;
     if (part.length > 0) {
@@ -162,23 +186,45 @@ export class BodyReader implements AsyncIterable<Uint8Array>, AsyncIterator<Uint
   }
 
   #grant(): void {
-    const window = this.#options.windowBytes;
-    const wanted = window - this.#outstandingBytes;
-    // A quarter of the window at a time, unless the other side may be out of credit before that.
-    if (wanted < window / 4) return;
-    this.#borrowedBytes += this.#options.budget.take(window - initialWindowBytes - this.#borrowedBytes);
-    const grant = initialWindowBytes + this.#borrowedBytes - this.#outstandingBytes;
-    if (grant <= 0 || (grant < initialWindowBytes / 4 && this.#outstandingBytes > 0)) return;
+    const { budget, windowBytes } = this.#options;
+    if (!this.#joined) {
+      this.#joined = true;
+      budget.join();
+    }
+    const share = Math.min(windowBytes - initialWindowBytes, budget.shareBytes);
+    if (share > this.#borrowedBytes) {
+      this.#borrowedBytes += budget.take(share - this.#borrowedBytes);
+    } else {
+      // What is out can't be called back; it shrinks as it is consumed and not granted again.
+      this.#borrow(Math.max(share, this.#outstandingBytes - initialWindowBytes));
+    }
+    const whole = initialWindowBytes + this.#borrowedBytes;
+    const grant = whole - this.#outstandingBytes;
+    // A quarter at a time: a frame for every packet would cost more than it moves.
+    if (grant < whole / 4) return;
     this.#outstandingBytes += grant;
     this.#options.grant(grant);
+  }
+
+  #borrow(bytes: number): void {
+    if (bytes >= this.#borrowedBytes) return;
+    this.#options.budget.giveBack(this.#borrowedBytes - bytes);
+    this.#borrowedBytes = bytes;
+  }
+
+  /** Nothing more comes, so nothing need be set aside for it. */
+  #leave(): void {
+    if (this.#left) return;
+    this.#left = true;
+    this.#borrow(0);
+    if (this.#joined) this.#options.budget.leave();
   }
 
   #release(): void {
     if (this.#released) return;
     this.#released = true;
+    this.#leave();
     this.#options.onFinished();
-    this.#options.budget.giveBack(this.#borrowedBytes);
-    this.#borrowedBytes = 0;
   }
 }
 

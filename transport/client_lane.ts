@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { BodyReader, CreditBudget } from './body_reader.ts';
+import { BodyReader, type CreditBudget } from './body_reader.ts';
 import { BodySender } from './body_sender.ts';
 import { Deadlines, type Due } from './deadlines.ts';
 import { TransportError, messageOf, type TransportErrorCode } from './errors.ts';
@@ -7,7 +7,6 @@ import { decodeNamed, flagEnd, flagRemote, frameType } from './frame.ts';
 import type { Lane, LaneRole } from './lane.ts';
 import {
   bulkWindowBytes,
-  laneBudgetBytes,
   maxActiveRequests,
   maxHeaderBytes,
   maxMethodBytes,
@@ -24,22 +23,31 @@ export interface OutgoingCall {
   readonly options: CallOptions;
 }
 
+export interface ClientLaneOptions {
+  readonly lane: Lane;
+  /** For the bodies of responses. */
+  readonly budget: CreditBudget;
+  onClosed(error: TransportError): void;
+}
+
 const emptyHeader = new Uint8Array(0);
 
 /** Half of a lane that makes requests. */
 export class ClientLane implements LaneRole {
   readonly lane: Lane;
   readonly #onClosed: (error: TransportError) => void;
-  readonly #budget = new CreditBudget(laneBudgetBytes);
+  readonly #budget: CreditBudget;
   readonly #deadlines = new Deadlines();
   readonly #calls = new Map<number, ClientCall>();
   readonly #waiting = new Set<ClientCall>();
   readonly #windowBytes: number;
   #lastId = 0;
 
-  constructor(lane: Lane, onClosed: (error: TransportError) => void) {
+  constructor(options: ClientLaneOptions) {
+    const { lane } = options;
     this.lane = lane;
-    this.#onClosed = onClosed;
+    this.#onClosed = (error) => options.onClosed(error);
+    this.#budget = options.budget;
     this.#windowBytes = lane.kind === 'bulk' ? bulkWindowBytes : smallWindowBytes;
     lane.attach(this);
   }

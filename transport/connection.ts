@@ -1,9 +1,10 @@
+import { CreditBudget } from './body_reader.ts';
 import { ClientLane } from './client_lane.ts';
 import type { Connection, Driver, DriverConnectOptions } from './driver.ts';
 import { TransportError, messageOf } from './errors.ts';
 import { type LaneKind, laneKinds } from './frame.ts';
 import { Lane, type LaneIdentity } from './lane.ts';
-import { downAfterMs, heartbeatMs, suspectAfterMs } from './limits.ts';
+import { downAfterMs, heartbeatMs, receiveBudgetBytes, suspectAfterMs } from './limits.ts';
 import { pausedMs } from './pause.ts';
 import type { PeerId } from './transport.ts';
 
@@ -39,12 +40,13 @@ export class PeerConnection {
     connection.onLost((error) =>
       self.#lose(new TransportError('unreachable', error.message, { cause: error })),
     );
+    const budget = options.driver.receiveBudget ?? new CreditBudget(receiveBudgetBytes);
     try {
       // One after the other, so that their stream ids are in the order of their priority.
       for (const kind of laneKinds) {
         const stream = await connection.openStream();
         const lane = await Lane.open(stream, { ...options, kind });
-        self.#lanes.set(kind, new ClientLane(lane, (error) => self.#lose(error)));
+        self.#lanes.set(kind, new ClientLane({ lane, budget, onClosed: (error) => self.#lose(error) }));
       }
     } catch (error) {
       self.#over = true;

@@ -1,4 +1,5 @@
 import type { Buffer } from 'node:buffer';
+import type { CreditBudget } from './body_reader.ts';
 
 /**
  * What carries lanes: an ordered, reliable stream of bytes in both directions. Framing, credit, authentication and
@@ -6,6 +7,8 @@ import type { Buffer } from 'node:buffer';
  */
 export interface Driver {
   readonly name: string;
+  /** For what comes to all connections of this process, where they share a socket; without it each has its own. */
+  readonly receiveBudget?: CreditBudget;
   /** Resolves once the port is bound. Port 0 takes a free one. */
   listen(options: DriverListenOptions, accept: AcceptStream): Promise<Listener>;
   /** @throws TransportError `unreachable`, or `refused` when the other's certificate isn't good. */

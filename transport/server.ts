@@ -1,3 +1,4 @@
+import { CreditBudget } from './body_reader.ts';
 import type { ByteStream, Driver, Listener, ServerTls, StreamOrigin, TransportLogger } from './driver.ts';
 import { type DriverName, selectDriver } from './drivers/select.ts';
 import { TransportError, messageOf } from './errors.ts';
@@ -7,6 +8,7 @@ import {
   maxLanes,
   maxLanesPerPeer,
   maxUnauthenticatedLanes,
+  receiveBudgetBytes,
   serverSilenceMs,
 } from './limits.ts';
 import { pausedMs } from './pause.ts';
@@ -61,6 +63,7 @@ class Server implements ReloadableServer {
   readonly #calls = new Map<string, Handler>();
   readonly #notices = new Map<string, (from: PeerId, payload: Uint8Array) => void>();
   readonly #lanes = new Set<ServerLane>();
+  readonly #budget = new CreditBudget(receiveBudgetBytes);
   readonly #lanesOf = new Map<PeerId, number>();
   /** Streams that haven't proved anything, oldest first. */
   readonly #unauthenticated = new Map<ByteStream, StreamOrigin>();
@@ -168,6 +171,7 @@ class Server implements ReloadableServer {
     const serverLane: ServerLane = new ServerLane({
       lane,
       handlers: { calls: this.#calls, notices: this.#notices },
+      budget: this.#budget,
       onClosed: () => this.#closed(serverLane),
       onNoticeError: (method, error) => {
         this.#options.logger?.warn({ method, error: messageOf(error) }, 'the handler of a notice failed');

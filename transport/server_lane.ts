@@ -1,5 +1,5 @@
 import type { Buffer } from 'node:buffer';
-import { BodyReader, CreditBudget } from './body_reader.ts';
+import { BodyReader, type CreditBudget } from './body_reader.ts';
 import { BodySender } from './body_sender.ts';
 import { emptyBody } from './client_lane.ts';
 import { Deadlines, type Due } from './deadlines.ts';
@@ -7,13 +7,7 @@ import { TransportError, messageOf } from './errors.ts';
 import { decodeNamed, decodeRequest, encodeError, flagEnd, flagRemote, frameType } from './frame.ts';
 import type { RequestFrame } from './frame.ts';
 import type { Lane, LaneRole } from './lane.ts';
-import {
-  bulkWindowBytes,
-  laneBudgetBytes,
-  maxActiveRequests,
-  maxHeaderBytes,
-  smallWindowBytes,
-} from './limits.ts';
+import { bulkWindowBytes, maxActiveRequests, maxHeaderBytes, smallWindowBytes } from './limits.ts';
 import type { Handler, IncomingCall, PeerId } from './transport.ts';
 
 /** The methods of all handler sets of a server. */
@@ -25,6 +19,8 @@ export interface HandlerTable {
 export interface ServerLaneOptions {
   readonly lane: Lane;
   readonly handlers: HandlerTable;
+  /** For the bodies of requests. */
+  readonly budget: CreditBudget;
   onClosed(error: TransportError): void;
   /** A handler of a notice threw; there is nobody to tell. */
   onNoticeError(method: string, error: unknown): void;
@@ -34,7 +30,6 @@ export interface ServerLaneOptions {
 export class ServerLane implements LaneRole {
   readonly lane: Lane;
   readonly from: PeerId;
-  readonly budget = new CreditBudget(laneBudgetBytes);
   readonly deadlines = new Deadlines();
   readonly windowBytes: number;
   readonly #options: ServerLaneOptions;
@@ -94,6 +89,10 @@ export class ServerLane implements LaneRole {
   }
 
   // What follows is for ServerCall.
+
+  get budget(): CreditBudget {
+    return this.#options.budget;
+  }
 
   finished(id: number): void {
     this.#calls.delete(id);

@@ -9,6 +9,7 @@ import { http3Driver, loadHttp3 } from './http3.ts';
  */
 export const autoDriver: Driver = {
   name: 'auto',
+  ...(http3Driver.receiveBudget === undefined ? {} : { receiveBudget: http3Driver.receiveBudget }),
 
   async listen(options, accept): Promise<Listener> {
     try {

@@ -1,4 +1,5 @@
 import type * as Http3 from '@currentspace/http3';
+import { CreditBudget } from '../body_reader.ts';
 import type {
   AcceptStream,
   ByteStream,
@@ -10,7 +11,7 @@ import type {
   ServerTls,
 } from '../driver.ts';
 import { TransportError, messageOf } from '../errors.ts';
-import { mib } from '../limits.ts';
+import { mib, receiveBudgetBytes } from '../limits.ts';
 import { DuplexByteStream } from './duplex.ts';
 import {
   checkServerTls,
@@ -30,7 +31,13 @@ import {
  * platform. Its server binds HTTP/2 on TCP of the same port too and has no switch against it; what comes in there is a
  * lane like any other.
  */
-export const http3Driver: Driver = { name: 'http3', listen, connect };
+export const http3Driver: Driver = {
+  name: 'http3',
+  // Of the process, as the socket is that all of the library's client connections share.
+  receiveBudget: new CreditBudget(receiveBudgetBytes),
+  listen,
+  connect,
+};
 
 /** Measured: below these QUIC's windows, not the machine, limit a transfer. */
 const windows = { initialMaxData: 1_000_000_000, initialMaxStreamDataBidiLocal: 64 * mib };
