@@ -4,7 +4,8 @@ import { Log } from './log.ts';
 import { DiskCrashedError, Random, SimulatedDisk } from './testing/simulated_disk.ts';
 
 /** Random runs beside the exhaustive ones; raise it for a longer look. */
-const RUNS = Number(process.env['WAL_CRASH_RUNS'] ?? 80);
+const RUNS = Number(process.env['WAL_CRASH_RUNS'] ?? 60);
+const TIMEOUT_MS = 60_000 + RUNS * 1000;
 
 interface Ledger {
   /** Texts in order of append; a rejected one may or may not be there. */
@@ -98,8 +99,8 @@ async function check(disk: SimulatedDisk, ledger: Ledger): Promise<number[]> {
 }
 
 describe('a log whose machine stops', () => {
-  it('keeps every acknowledged record, whichever call it stops at', async () => {
-    for (let seed = 1; seed <= 4; seed += 1) {
+  it('keeps every acknowledged record, whichever call it stops at', { timeout: TIMEOUT_MS }, async () => {
+    for (let seed = 1; seed <= Math.ceil(RUNS / 20); seed += 1) {
       const whole = new SimulatedDisk(new Random(seed));
       await run(whole, new Random(seed), { appended: [], dropped: 0 });
       for (let crashAt = 1; crashAt <= whole.operations; crashAt += 1) {
@@ -113,7 +114,7 @@ describe('a log whose machine stops', () => {
     }
   });
 
-  it('keeps them through crash after crash, in recovery too', async () => {
+  it('keeps them through crash after crash, in recovery too', { timeout: TIMEOUT_MS }, async () => {
     for (let seed = 1; seed <= RUNS; seed += 1) {
       const random = new Random(seed);
       const ledger: Ledger = { appended: [], dropped: 0 };
@@ -132,22 +133,26 @@ describe('a log whose machine stops', () => {
     }
   });
 
-  it('keeps what it reported after an fsync that failed and lost its pages', async () => {
-    for (let seed = 1; seed <= RUNS; seed += 1) {
-      const random = new Random(seed);
-      const ledger: Ledger = { appended: [], dropped: 0 };
-      let disk = new SimulatedDisk(random);
-      const failing = 3 + random.below(12);
-      let syncs = 0;
-      disk.fault = ({ kind }) => (kind === 'sync' && ++syncs === failing ? 'lose' : undefined);
-      await run(disk, random, ledger).catch((error: unknown) => {
-        expect(error).toMatchObject({ code: expect.stringMatching('log_failed') as unknown });
-      });
-      disk = disk.afterProcessEnd();
-      const seen = await check(disk, ledger);
-      disk.crash();
-      disk = disk.afterCrash();
-      expect(await check(disk, ledger)).toEqual(seen);
-    }
-  });
+  it(
+    'keeps what it reported after an fsync that failed and lost its pages',
+    { timeout: TIMEOUT_MS },
+    async () => {
+      for (let seed = 1; seed <= RUNS; seed += 1) {
+        const random = new Random(seed);
+        const ledger: Ledger = { appended: [], dropped: 0 };
+        let disk = new SimulatedDisk(random);
+        const failing = 3 + random.below(12);
+        let syncs = 0;
+        disk.fault = ({ kind }) => (kind === 'sync' && ++syncs === failing ? 'lose' : undefined);
+        await run(disk, random, ledger).catch((error: unknown) => {
+          expect(error).toMatchObject({ code: expect.stringMatching('log_failed') as unknown });
+        });
+        disk = disk.afterProcessEnd();
+        const seen = await check(disk, ledger);
+        disk.crash();
+        disk = disk.afterCrash();
+        expect(await check(disk, ledger)).toEqual(seen);
+      }
+    },
+  );
 });

@@ -28,6 +28,8 @@ export async function claimDirectory(
   if (found.clusterId !== expected.clusterId || found.nodeId !== expected.nodeId) {
     throw new StampMismatchError(directory, { found, expected });
   }
+  // Its rename may not have reached the disk: the process that made it may have failed right there.
+  await fileSystem.syncDirectory(directory);
 }
 
 /** Whose the directory is; undefined when it has no stamp. @throws StampDamagedError */

@@ -14,7 +14,7 @@ interface DiskOperation {
  * What a call meets: nothing, an error, or an fsync that fails and drops what it should have written (`lose`), as Linux
  * does: the pages stay readable and count as clean.
  */
-type Fault = undefined | 'EIO' | 'ENOSPC' | 'lose' | 'hang';
+export type Fault = undefined | 'EIO' | 'ENOSPC' | 'lose' | 'hang';
 
 /** Every call after the crash meets this. */
 export class DiskCrashedError extends Error {}
