@@ -13,6 +13,7 @@ export interface ContentUploadOptions {
   readonly parity: number;
   readonly sizeBytes: number | undefined;
   readonly signal: AbortSignal | undefined;
+  readonly allocate: (sizeBytes: number) => Buffer;
   /** Chooses nodes and an epoch; called when the first stripe is there, so that a slow client holds neither before. */
   readonly begin: (
     onFail: (error: Error) => void,
@@ -60,6 +61,7 @@ export class ContentUpload {
         data,
         blockSizeBytes: chooseBlockSize(data, this.#options.sizeBytes),
         sizeBytes: this.#options.sizeBytes,
+        allocate: this.#options.allocate,
       });
       let sizeBytes = 0;
       for (;;) {

@@ -23,6 +23,8 @@ export interface ContentWriterOptions {
   readonly logger: Logger;
   /** Called at once when the write can't succeed any more. */
   readonly onFail: (error: Error) => void;
+  /** Called for the memory of stripes that no node will read again. */
+  readonly onUnused: (memory: ArrayBufferLike) => void;
 }
 
 /** Where the shards are. */
@@ -55,7 +57,9 @@ export class ContentWriter {
   readonly #attempts: ShardPut[] = [];
   /** Blocks by stripe, then index; undefined once they are too many. */
   #replay: Pieces[][] | undefined;
-  #replayBytes = 0;
+  #contentBytes = 0;
+  /** What the blocks so far lie in; undefined once it is too much to wait for its end. */
+  #memory: Set<ArrayBufferLike> | undefined = new Set();
   #blockSizeBytes = 0;
   #ended = false;
   #failure: Error | undefined;
@@ -125,6 +129,7 @@ export class ContentWriter {
     await this.#until(() => this.#slots.every((slot) => slot.put?.phase !== 'running'));
     this.#stopPolling?.();
     this.#replay = undefined;
+    this.#recycle();
     const missing = this.#slots.filter((slot) => slot.put?.phase !== 'stored').map((slot) => slot.index);
     assert(this.#total - missing.length >= this.#minDurable, 'a write ended with too few durable shards');
     return { placement: this.#slots.map((slot) => slot.node), missing };
@@ -170,10 +175,22 @@ export class ContentWriter {
   }
 
   #retain(blocks: Pieces[], contentBytes: number): void {
-    if (this.#replay === undefined) return;
-    this.#replayBytes += contentBytes;
-    if (this.#replayBytes > maxReplayBytes) this.#replay = undefined;
-    else this.#replay.push(blocks);
+    this.#contentBytes += contentBytes;
+    if (this.#contentBytes > maxReplayBytes) {
+      this.#replay = undefined;
+      this.#memory = undefined;
+    }
+    this.#replay?.push(blocks);
+    if (this.#memory === undefined) return;
+    // The zeros that pad a block are a piece of their own behind it.
+    for (const [first] of blocks) if (first !== undefined) this.#memory.add(first.buffer);
+  }
+
+  /** Once every attempt was answered with success, nobody can read the blocks any more. */
+  #recycle(): void {
+    if (this.#memory === undefined || this.#attempts.some((attempt) => attempt.phase !== 'stored')) return;
+    for (const memory of this.#memory) this.#options.onUnused(memory);
+    this.#memory = undefined;
   }
 
   /** Replaces or gives up what failed. */

@@ -10,6 +10,7 @@ import type {
 import type { GlobalState } from '../global_state.ts';
 import { readContent } from './content_reader.ts';
 import { ContentWriter } from './content_writer.ts';
+import { BufferPool } from './buffer_pool.ts';
 import type { ContentIndex } from './content_index.ts';
 import { ContentUpload } from './content_upload.ts';
 import { Epochs } from './epochs.ts';
@@ -56,13 +57,19 @@ export class DistributedDataStore implements DataStore {
   readonly #timing: Timing;
   readonly #codecs: CodecFactory;
   readonly #codec: Codec;
+  readonly #pool: BufferPool;
   readonly #epochs: Epochs;
   readonly #pace: ReadPace;
   readonly #reporter: RepairReporter;
   readonly #cleaning = new Set<Promise<void>>();
   #ring: { readonly signature: string; readonly ring: Ring } | undefined;
 
-  private constructor(options: DistributedDataStoreOptions, codecs: CodecFactory) {
+  private constructor(
+    options: DistributedDataStoreOptions,
+    erasure: { readonly codecs: CodecFactory; readonly pool: BufferPool },
+  ) {
+    const { codecs, pool } = erasure;
+    this.#pool = pool;
     this.#options = options;
     this.#timing = { ...defaultTiming, ...options.timing };
     this.#codecs = codecs;
@@ -74,11 +81,12 @@ export class DistributedDataStore implements DataStore {
 
   /** @throws RangeError for an impossible code; Error when the erasure kernel was not built. */
   static async open(options: DistributedDataStoreOptions): Promise<DistributedDataStore> {
-    const codecs = await CodecFactory.open();
+    const pool = new BufferPool();
+    const codecs = await CodecFactory.open((bytes) => pool.take(bytes));
     if (codecs.kind === 'crate') {
       options.logger.warn({}, 'no SIMD in this runtime: erasure coding is several times slower');
     }
-    return new DistributedDataStore(options, codecs);
+    return new DistributedDataStore(options, { codecs, pool });
   }
 
   /** @throws UnavailableError when too few nodes take their shards. */
@@ -94,6 +102,7 @@ export class DistributedDataStore implements DataStore {
       parity,
       sizeBytes: options.sizeBytes,
       signal: options.signal,
+      allocate: (bytes) => this.#pool.take(bytes),
       begin: (onFail) => this.#begin(id, onFail),
     });
     try {
@@ -197,6 +206,9 @@ export class DistributedDataStore implements DataStore {
         timing: this.#timing,
         logger: this.#options.logger,
         onFail,
+        onUnused: (memory) => {
+          this.#pool.give(memory);
+        },
       });
       return { writer, use };
     } catch (error) {

@@ -29,6 +29,8 @@ function openNode(id: number): Promise<ShardStore> {
   return ShardStore.open({
     directory: join(directory, `node-${id}`),
     stamp: { clusterId: 'test', nodeId: id },
+    // Five nodes in one process: each may hold a fifth of what it usually may.
+    maxUnsyncedBytes: 2 * mib,
     log: { segmentSizeBytes: 64 * mib },
   });
 }
@@ -169,6 +171,6 @@ describe('on real shard stores', () => {
     }
     expect(received.digest('hex')).toBe(sent.digest('hex'));
     expect(putGrowth).toBeLessThan(80 * mib);
-    expect(most - before).toBeLessThan(40 * mib);
+    expect(most - before).toBeLessThan(80 * mib);
   });
 });

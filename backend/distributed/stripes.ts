@@ -110,7 +110,8 @@ export class StripeCutter {
   readonly #blockSizeBytes: number;
   /** Content that is still to come, as far as it was announced. */
   #expectedBytes: number;
-  #buffer = Buffer.alloc(0);
+  readonly #allocate: (sizeBytes: number) => Buffer;
+  #buffer: Buffer = Buffer.alloc(0);
   #filled = 0;
   #number = 0;
 
@@ -119,7 +120,10 @@ export class StripeCutter {
     readonly blockSizeBytes: number;
     /** What the content announces to be; decides only how much is allocated. */
     readonly sizeBytes?: number | undefined;
+    /** Where stripes are gathered: a buffer of just so many bytes, with a memory of its own. */
+    readonly allocate?: (sizeBytes: number) => Buffer;
   }) {
+    this.#allocate = options.allocate ?? ((sizeBytes) => Buffer.allocUnsafeSlow(sizeBytes));
     this.#data = options.data;
     this.#blockSizeBytes = options.blockSizeBytes;
     this.#expectedBytes = options.sizeBytes ?? firstAllocationBytes;
@@ -150,7 +154,7 @@ export class StripeCutter {
       sizeBytes,
       this.#filled === 0 ? this.#expectedBytes : 2 * this.#buffer.byteLength,
     );
-    const grown = Buffer.allocUnsafeSlow(Math.min(wished, full));
+    const grown = this.#allocate(Math.min(wished, full));
     grown.set(this.#buffer.subarray(0, this.#filled));
     this.#buffer = grown;
   }

@@ -6,7 +6,7 @@
 export interface Codec {
   readonly data: number;
   readonly parity: number;
-  /** The M parity blocks, freshly allocated, each `lengthBytes` long. Data blocks that are shorter end in zeros. */
+  /** The M parity blocks, each `lengthBytes` long, all in one memory that the factory's `allocate` gave. Data blocks that are shorter end in zeros. */
   encode(data: readonly Pieces[], lengthBytes: number): Uint8Array[];
   /**
    * The blocks numbered in `wanted`, in that order, freshly allocated. `present` holds K + M slots; any K filled
@@ -25,6 +25,9 @@ export interface ReconstructRequest {
   readonly wanted: readonly number[];
   readonly lengthBytes: number;
 }
+
+/** Where parity blocks go: a buffer of just so many bytes, with a memory of its own. */
+export type Allocate = (sizeBytes: number) => Buffer;
 
 /** K and M of a code. */
 export interface CodeShape {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
 import { checkShape } from './codec.ts';
-import type { Codec, CodeShape } from './codec.ts';
+import type { Allocate, Codec, CodeShape } from './codec.ts';
 import { CrateCodec } from './crate_codec.ts';
 import { KernelCodec } from './kernel_codec.ts';
 import { webAssembly } from './webassembly.ts';
@@ -19,20 +19,26 @@ export class CodecFactory {
   readonly #module: CompiledModule | undefined;
   readonly #codecs = new Map<string, Codec>();
 
-  private constructor(module: CompiledModule | undefined) {
+  readonly #allocate: Allocate;
+
+  private constructor(module: CompiledModule | undefined, allocate: Allocate) {
     this.#module = module;
+    this.#allocate = allocate;
     this.kind = module === undefined ? 'crate' : 'kernel';
   }
 
   /** @throws Error when the kernel was not built (`npm run build:kernel`). */
-  static async open(): Promise<CodecFactory> {
+  static async open(
+    allocate: Allocate = (sizeBytes) => Buffer.allocUnsafeSlow(sizeBytes),
+  ): Promise<CodecFactory> {
     let bytes: Uint8Array<ArrayBuffer>;
     try {
       bytes = await readFile(kernelPath);
     } catch (cause) {
       throw new Error(`cannot read ${kernelPath.pathname}: build it with "npm run build:kernel"`, { cause });
     }
-    return new CodecFactory(webAssembly.validate(bytes) ? await webAssembly.compile(bytes) : undefined);
+    const module = webAssembly.validate(bytes) ? await webAssembly.compile(bytes) : undefined;
+    return new CodecFactory(module, allocate);
   }
 
   /** The codec of this shape; one for each shape is made and shared. @throws RangeError for an impossible shape. */
@@ -41,7 +47,10 @@ export class CodecFactory {
     const key = `${shape.data}+${shape.parity}`;
     let codec = this.#codecs.get(key);
     if (codec === undefined) {
-      codec = this.#module === undefined ? CrateCodec.create(shape) : new KernelCodec(shape, this.#module);
+      codec =
+        this.#module === undefined
+          ? CrateCodec.create(shape)
+          : new KernelCodec(shape, { module: this.#module, allocate: this.#allocate });
       this.#codecs.set(key, codec);
     }
     return codec;

@@ -42,7 +42,8 @@ export class CrateCodec implements Codec {
   encode(data: readonly Pieces[], lengthBytes: number): Uint8Array[] {
     assert.equal(data.length, this.data, 'the number of data blocks');
     if (this.parity === 0) return [];
-    const results = Array.from({ length: this.parity }, () => Buffer.allocUnsafeSlow(lengthBytes));
+    const memory = Buffer.allocUnsafeSlow(this.parity * lengthBytes);
+    const results = Array.from({ length: this.parity }, (_, j) => cut(memory, j, lengthBytes));
     this.#slices(data, lengthBytes, (shards, slice) => {
       this.#check(this.#encoder.encode(shards, this.data, this.parity));
       results.forEach((block, j) => {

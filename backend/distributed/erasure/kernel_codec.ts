@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 
-import type { Codec, CodeShape, Pieces, ReconstructRequest } from './codec.ts';
+import type { Allocate, Codec, CodeShape, Pieces, ReconstructRequest } from './codec.ts';
 import { multiply } from './galois.ts';
 import { encodingMatrix, inverse, pickRows, product } from './matrix.ts';
 import type { Matrix } from './matrix.ts';
@@ -47,7 +47,11 @@ export class KernelCodec implements Codec {
   /** Which tables lie in the kernel's memory now. */
   #loaded: Uint8Array | undefined;
 
-  constructor(shape: CodeShape, module: CompiledModule) {
+  readonly #allocate: Allocate;
+
+  constructor(shape: CodeShape, runtime: { readonly module: CompiledModule; readonly allocate: Allocate }) {
+    const { module } = runtime;
+    this.#allocate = runtime.allocate;
     this.data = shape.data;
     this.parity = shape.parity;
     const total = shape.data + shape.parity;
@@ -68,7 +72,8 @@ export class KernelCodec implements Codec {
   encode(data: readonly Pieces[], lengthBytes: number): Uint8Array[] {
     assert.equal(data.length, this.data, 'the number of data blocks');
     if (this.parity === 0) return [];
-    return this.#run(data, { tables: this.#encodeTables, outputs: this.parity, lengthBytes });
+    const result = this.#allocate(this.parity * lengthBytes);
+    return this.#run(data, { tables: this.#encodeTables, outputs: this.parity, lengthBytes, result });
   }
 
   reconstruct(present: readonly (Pieces | undefined)[], request: ReconstructRequest): Uint8Array[] {
@@ -90,7 +95,8 @@ export class KernelCodec implements Codec {
     for (let from = 0; from < wanted.length; from += room) {
       const some = wanted.slice(from, from + room);
       const tables = this.#reconstructTables(indexes, some);
-      results.push(...this.#run(inputs, { tables, outputs: some.length, lengthBytes }));
+      const result = Buffer.allocUnsafeSlow(some.length * lengthBytes);
+      results.push(...this.#run(inputs, { tables, outputs: some.length, lengthBytes, result }));
     }
     return results;
   }
@@ -119,9 +125,15 @@ export class KernelCodec implements Codec {
 
   #run(
     inputs: readonly Pieces[],
-    job: { readonly tables: Uint8Array; readonly outputs: number; readonly lengthBytes: number },
+    job: {
+      readonly tables: Uint8Array;
+      readonly outputs: number;
+      readonly lengthBytes: number;
+      /** One allocation for all outputs: they are written, sent and dropped together. */
+      readonly result: Buffer;
+    },
   ): Uint8Array[] {
-    const { tables, outputs, lengthBytes } = job;
+    const { tables, outputs, lengthBytes, result } = job;
     for (const input of inputs) {
       assert(piecesLength(input) <= lengthBytes, 'a block is longer than its stripe says');
     }
@@ -130,8 +142,6 @@ export class KernelCodec implements Codec {
       memory.set(tables, 0);
       this.#loaded = tables;
     }
-    // One allocation for all: they are written, sent and dropped together.
-    const result = Buffer.allocUnsafeSlow(outputs * lengthBytes);
     const cursors = inputs.map((input) => new PiecesCursor(input));
     const stride = this.#strideBytes;
     for (let done = 0; done < lengthBytes; done += this.#sliceBytes) {
