@@ -110,7 +110,7 @@ export function completedRow(
   };
 }
 
-export interface AssembledObject {
+interface AssembledObject {
   readonly sizeBytes: number;
   readonly etag: string;
   readonly checksum: Checksum;

@@ -5,7 +5,7 @@ import { endStream, OwnedStream } from './owned_stream.ts';
 import type { ByteRange } from './ranges.ts';
 import type { ContentRow, PartOfContent } from './rows.ts';
 
-export interface OpenContentOptions {
+interface OpenContentOptions {
   /** Undefined: there is no byte to read. */
   readonly range: ByteRange | undefined;
   readonly signal?: AbortSignal | undefined;

@@ -10,7 +10,7 @@ export const STANDARD = 'STANDARD';
 export const NULL_VERSION = 'null';
 
 /** A version that is to become the current one. */
-export interface NewVersion {
+interface NewVersion {
   readonly key: string;
   readonly contentId: Uint8Array;
   readonly sizeBytes: number;

@@ -8,7 +8,7 @@ const shortestPauseMs = 5000;
 const longestPauseMs = 60_000;
 const retryMs = 5000;
 
-export interface GarbageOptions {
+interface GarbageOptions {
   readonly context: EngineContext;
   /** Content is freed no sooner than this after it became garbage. */
   readonly delayMs: number;

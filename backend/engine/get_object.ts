@@ -33,10 +33,7 @@ export interface FoundObject {
   readonly content: OpenedContent;
 }
 
-export type CheckPreconditions = (
-  conditions: HeadObjectRequest['preconditions'],
-  object: ConditionedObject,
-) => void;
+type CheckPreconditions = (conditions: HeadObjectRequest['preconditions'], object: ConditionedObject) => void;
 
 /** An object and its bytes, for GET and as the source of a copy. */
 export async function openObject(

@@ -18,7 +18,7 @@ export interface IngestedContent {
   readonly checksums: ReadonlyMap<ChecksumAlgorithm, Uint8Array>;
 }
 
-export interface IngestRequest {
+interface IngestRequest {
   readonly contentId: Uint8Array;
   readonly body: IncomingBody;
   /** Computed beside the one that the client claims. */

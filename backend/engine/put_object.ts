@@ -41,7 +41,7 @@ export async function putObject(context: EngineContext, request: PutObjectReques
 }
 
 /** Content that is to become an object of one piece. */
-export interface ContentToName extends TargetName {
+interface ContentToName extends TargetName {
   readonly owner: Owner;
   readonly metadata: ObjectMetadata;
   readonly preconditions?: Preconditions;

@@ -76,12 +76,12 @@ export interface PartRow {
 }
 
 /** `DeletedObjectInfo`: the content row of the same id stays until the bytes that it locates are gone. */
-export interface DeletedRow {
+interface DeletedRow {
   readonly deletedMs: number;
 }
 
 /** What is left to do after an upload ended: its part rows, and the content of parts that no object took over. */
-export interface CleanupRow {
+interface CleanupRow {
   /** The object that took parts over; absent after Abort. */
   readonly contentId?: Uint8Array;
 }

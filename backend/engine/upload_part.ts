@@ -21,7 +21,7 @@ import { decodePart, encodeContent, encodePart, type UploadRow } from './rows.ts
 import { rowUnchanged } from './targets.ts';
 import { readUpload, uploadUnchanged, type UploadTarget } from './uploads.ts';
 
-export const maxPartNumber = 10_000;
+const maxPartNumber = 10_000;
 
 export async function uploadPart(context: EngineContext, request: UploadPartRequest): Promise<PartWritten> {
   checkKey(request.key);

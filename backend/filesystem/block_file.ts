@@ -7,18 +7,18 @@ import { ContentDamagedError } from '../data_store.ts';
  * little endian: CRC-32C over content id, block number (8 bytes, little endian) and the block. A block that was
  * flipped, or belongs to another file or place, doesn't verify. The size of the content is in the locator.
  */
-export const CRC_BYTES = 4;
+const CRC_BYTES = 4;
 export const defaultBlockBytes = 64 * 1024;
 /** What one disk operation moves at most; a reader holds at most two of them. */
 const runBytes = 1024 * 1024;
 
-export interface BlockFileShape {
+interface BlockFileShape {
   readonly contentId: Uint8Array;
   readonly blockBytes: number;
 }
 
 /** Bytes of the file that holds so many bytes of content. */
-export function fileBytesOf(contentBytes: number, blockBytes: number): number {
+function fileBytesOf(contentBytes: number, blockBytes: number): number {
   return contentBytes + Math.ceil(contentBytes / blockBytes) * CRC_BYTES;
 }
 
@@ -110,7 +110,7 @@ function fullBufferBytes(blockBytes: number): number {
   return Math.max(1, Math.floor(runBytes / stride)) * stride;
 }
 
-export interface BlockRange {
+interface BlockRange {
   readonly offset: number;
   readonly lengthBytes: number;
   readonly contentBytes: number;

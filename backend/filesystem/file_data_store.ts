@@ -21,7 +21,7 @@ const contentIdBytes = 32;
 const fanDirectories = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'));
 
 /** What the name of a file tells. */
-export interface StoredContent {
+interface StoredContent {
   readonly contentId: Uint8Array;
   /** Number of the start in which it was written. */
   readonly run: number;

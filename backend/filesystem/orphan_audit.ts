@@ -7,7 +7,7 @@ import type { FileDataStore } from './file_data_store.ts';
 const filesPerPause = 100;
 const pauseMs = 20;
 
-export interface OrphanAuditPorts {
+interface OrphanAuditPorts {
   readonly state: GlobalState;
   readonly data: FileDataStore;
   readonly logger: EngineLogger;

@@ -9,12 +9,12 @@ import { objectCases } from './backend_objects.ts';
 import { preconditionCases } from './backend_preconditions.ts';
 import { bucketRaceCases, raceCases } from './backend_races.ts';
 
-export interface OpenedBackend {
+interface OpenedBackend {
   readonly backend: Backend;
   readonly close: () => Promise<void>;
 }
 
-export interface BackendAbilities {
+interface BackendAbilities {
   /** False: its buckets come from the configuration alone, through `takeBucketsFrom`. */
   readonly makesBuckets: boolean;
 }

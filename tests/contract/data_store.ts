@@ -10,7 +10,7 @@ import {
 import type { Batch } from '../../s3db/database.ts';
 import { patternOf } from './requests.ts';
 
-export interface OpenedStore {
+interface OpenedStore {
   readonly data: DataStore;
   /** Applies what a write wants applied together with the row that names it; without it the suite drops it. */
   readonly commit?: (batch: Batch) => Promise<void>;

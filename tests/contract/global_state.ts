@@ -4,7 +4,7 @@ import type { GlobalState } from '../../backend/global_state.ts';
 import type { Batch, Condition, Operation, ScanPage, ScanRequest } from '../../s3db/database.ts';
 import { ConditionFailedError, InvalidRequestError } from '../../s3db/errors.ts';
 
-export interface OpenedState {
+interface OpenedState {
   readonly state: GlobalState;
   readonly close: () => Promise<void>;
 }

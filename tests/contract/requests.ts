@@ -17,7 +17,7 @@ import { BackendError, type BackendErrorCode } from '../../backend/errors.ts';
 export const alice: Owner = { id: '111111111111', displayName: 'alice' };
 export const bob: Owner = { id: '222222222222', displayName: 'bob' };
 export const region = 'eu-test-1';
-export const plain: ObjectMetadata = { system: {}, user: {} };
+const plain: ObjectMetadata = { system: {}, user: {} };
 
 export function anyone(_bucket: BucketInfo): void {
   // Lets everybody in.

@@ -17,7 +17,7 @@ import { STATE_KEYS } from '../row_keys.ts';
 import { openEngine, type Engine, type EngineOptions } from '../engine.ts';
 
 /** A state in front of another, whose batches a test may look at, hold up or fail. */
-export class WatchedState implements GlobalState {
+class WatchedState implements GlobalState {
   readonly inner: GlobalState;
   /** Called instead of the batch; calls `apply` itself where it wants it applied. */
   onBatch: (batch: Batch, apply: () => Promise<void>) => Promise<void> = (_batch, apply) => apply();
@@ -60,7 +60,7 @@ export class WatchedState implements GlobalState {
 }
 
 /** A store in front of another that knows what is in it. */
-export class WatchedData implements DataStore {
+class WatchedData implements DataStore {
   readonly inner: DataStore;
   /** Hex of the locators whose content was written and not removed. */
   readonly live = new Set<string>();

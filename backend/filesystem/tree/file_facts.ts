@@ -30,6 +30,13 @@ export interface FileFacts {
   readonly parts?: ContentRow['parts'];
 }
 
+interface KnownFile {
+  readonly stamp: FileStamp;
+  readonly facts: FileFacts;
+  /** False: the file had to be read, so rows of its earlier states may be left. */
+  readonly known: boolean;
+}
+
 export async function stampOf(file: FileHandle): Promise<FileStamp> {
   const { ino, size, mtimeNs } = await file.stat({ bigint: true });
   return { inode: ino, sizeBytes: Number(size), mtimeNs };
@@ -44,7 +51,7 @@ export function mtimeMsOf(stamp: FileStamp): number {
   return Number(stamp.mtimeNs / 1_000_000n);
 }
 
-export interface FactsOptions {
+interface FactsOptions {
   readonly state: GlobalState;
   readonly checksums: Checksums;
   readonly clock: () => number;
@@ -63,20 +70,20 @@ export class FactsCache {
   }
 
   /** A file that changes faster than it can be read gets an ETag of its stamp. */
-  async of(key: string, file: FileHandle): Promise<{ stamp: FileStamp; facts: FileFacts }> {
+  async of(key: string, file: FileHandle): Promise<KnownFile> {
     for (let reading = 0; reading < maxReadings; reading++) {
       const stamp = await stampOf(file);
       const known = await this.#read(key, stamp);
-      if (known !== undefined) return { stamp, facts: known };
+      if (known !== undefined) return { stamp, facts: known, known: true };
       const facts = await this.#compute(file, stamp);
       if (!sameStamp(stamp, await stampOf(file))) continue;
       if (mtimeMsOf(stamp) + settledMs < this.#options.clock()) await this.remember(key, stamp, facts);
-      return { stamp, facts };
+      return { stamp, facts, known: false };
     }
     const stamp = await stampOf(file);
     const text = `${stamp.inode.toString()}:${stamp.mtimeNs.toString()}:${stamp.sizeBytes}`;
     const etag = createHash('md5').update(text).digest('hex');
-    return { stamp, facts: { etag, metadata: { system: {}, user: {} } } };
+    return { stamp, facts: { etag, metadata: { system: {}, user: {} } }, known: false };
   }
 
   /** Goes in before the file takes its place, so that no file is ever there without what was said of it. */

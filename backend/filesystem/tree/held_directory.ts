@@ -6,7 +6,7 @@ import { hasCode } from '../durable_files.ts';
 const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK } = constants;
 
 /** What an entry of a directory is. Symbolic links, devices, sockets and pipes are `other`: never followed or opened. */
-export type EntryKind = 'file' | 'directory' | 'other';
+type EntryKind = 'file' | 'directory' | 'other';
 
 /**
  * An open directory, through which its entries are reached. On Linux every step goes through the open descriptor

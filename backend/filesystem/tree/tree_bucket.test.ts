@@ -31,6 +31,7 @@ import {
   uploadParts,
 } from '../../../tests/contract/requests.ts';
 import type { Engine } from '../../engine/engine.ts';
+import { LocalState } from '../../local_state.ts';
 import { openFilesystemBackend } from '../filesystem_backend.ts';
 
 const silent = { debug: nothing, info: nothing, warn: nothing, error: nothing };
@@ -138,6 +139,25 @@ describe('a served directory', () => {
     await writeFile(path, 'bbbb');
     await utimes(path, tick, tick);
     expect((await backend.headObject(at('k'))).etag).toBe(md5('bbbb'));
+  });
+
+  it('forgets what it knew of earlier states of a file that others change', async () => {
+    await put(backend, at('k'), 'x', { metadata: { system: {}, user: { a: 'b' } } });
+    const path = join(tree, 'k');
+    for (let i = 0; i < 3; i++) {
+      await writeFile(path, `state ${i}`);
+      const settled = new Date(Date.now() - 60_000 - i * 1000);
+      await utimes(path, settled, settled);
+      await backend.headObject(at('k'));
+    }
+    await backend.close();
+    const state = await LocalState.open(join(base, 'data', 'state'));
+    const rows: string[] = [];
+    for await (const key of state.listKeys('state', Buffer.from('tree:facts:')))
+      rows.push(Buffer.from(key).toString());
+    await state.close();
+    backend = await open();
+    expect(rows).toHaveLength(1);
   });
 
   it('lets a and a/b live together, whichever came first, and outlive a restart', async () => {

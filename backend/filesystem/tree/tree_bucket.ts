@@ -252,6 +252,7 @@ export class TreeBucket {
     }
     try {
       const object = await this.#facts.of(request.key, opened.file);
+      if (!object.known) await this.#forgetEarlier(request.key);
       checkReadPreconditions(request.preconditions, conditioned(object));
       return { file: opened.file, stamp: object.stamp, head: headOf(request, object) };
     } catch (error) {
@@ -279,6 +280,11 @@ export class TreeBucket {
     } finally {
       await opened.file.close();
     }
+  }
+
+  /** Others changed the file: what was said of its earlier states is of no use. A writer's row waits its turn. */
+  async #forgetEarlier(key: string): Promise<void> {
+    await this.#locks.run(key, async () => this.#facts.forgetOthers(key, await this.#findStamp(key)));
   }
 
   /** A file that nothing was asked about isn't read for its ETag. */

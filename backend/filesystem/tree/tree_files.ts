@@ -7,7 +7,7 @@ import { hasCode } from '../durable_files.ts';
 const maxPlaceAttempts = 8;
 
 /** Where a key's file was put. */
-export type Placement = 'plain' | 'hidden';
+type Placement = 'plain' | 'hidden';
 
 /**
  * Files of a served directory by key. A key is a plain file where it can be one, and else a file below `.s3d/keys`;

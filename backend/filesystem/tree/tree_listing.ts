@@ -13,7 +13,7 @@ export interface TreeObject {
   readonly facts: FileFacts;
 }
 
-export interface TreePage {
+interface TreePage {
   readonly objects: readonly TreeObject[];
   readonly prefixes: readonly string[];
   readonly next?: string;
