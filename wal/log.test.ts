@@ -353,6 +353,21 @@ describe('failing disks', () => {
     await log.close();
   });
 
+  it('keeps nothing of an append that it refused for lack of space, also after a crash', async () => {
+    for (let seed = 1; seed <= 40; seed += 1) {
+      const disk = new SimulatedDisk(new Random(seed));
+      disk.capacityBytes = 6_000;
+      const log = await openOn(disk);
+      await log.append([record('a')]);
+      const refused = log.append([record('b', Buffer.alloc(1500)), record('big', Buffer.alloc(9000))]);
+      await expect(refused).rejects.toMatchObject({ code: 'log_full' });
+      disk.crash();
+      const next = await openOn(disk.afterCrash());
+      expect(keys(await collect(next.scan()))).toEqual(['a']);
+      await next.close();
+    }
+  });
+
   it('bounds what waits', async () => {
     const disk = new SimulatedDisk(new Random(1));
     const log = await openOn(disk, { maxWaitingBytes: 10_000, stallTimeoutMs: 50 });

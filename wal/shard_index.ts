@@ -38,7 +38,7 @@ const META_KEY = Buffer.from('m');
 const BATCH_MARKERS = 65_536;
 /** Ids given out since the last flush are fewer than this: a flush happens each second. */
 const ID_STEP = 1_048_576;
-const FLUSH_ENTRIES = 10_000;
+const FLUSH_ENTRIES = 4096;
 const FLUSH_BYTES = 16 * 1024 * 1024;
 
 /**

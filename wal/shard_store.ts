@@ -192,7 +192,8 @@ export class ShardStore implements ShardStorage {
   }
 
   /**
-   * Chunks of `body` must not change until it settles. A shard has at most 2^20 blocks.
+   * Chunks of `body` must not change until it settles. A shard has at most 2^20 blocks. A body that stalls must be ended
+   * by who gives it: until then compaction passes over the segments written since the put began.
    * @throws ShardInvalidError, LogFullError, LogFailedError, and whatever `body` throws
    */
   async put(shard: ShardKey, options: PutOptions, body: AsyncIterable<Uint8Array>): Promise<ShardStat> {
