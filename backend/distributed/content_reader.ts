@@ -14,7 +14,7 @@ const windowBytes = 4 * 1024 * 1024;
 /** Between attempts at a window that too few nodes answered. */
 const retryPauseMs = 250;
 
-export interface ContentReaderOptions {
+interface ContentReaderOptions {
   readonly content: ContentLayout;
   /** Must lie within the content and not be empty. */
   readonly range: ContentRange;

@@ -7,7 +7,7 @@ import { chooseBlockSize, StripeCutter } from './stripes.ts';
 import type { Stripe } from './stripes.ts';
 import { abortReason, Interruptible } from './waiting.ts';
 
-export interface ContentUploadOptions {
+interface ContentUploadOptions {
   readonly id: ContentId;
   readonly data: number;
   readonly parity: number;
@@ -21,7 +21,7 @@ export interface ContentUploadOptions {
 }
 
 /** What came of an upload. */
-export interface UploadedContent {
+interface UploadedContent {
   readonly layout: ContentLayout;
   readonly missing: readonly number[];
   /** None for empty content, which has no shards. */

@@ -12,7 +12,7 @@ const bigStripeBytes = 2 * 1024 * 1024;
 /** Content up to this size is kept until it is durable, so that it can be sent to another node from its start. */
 const maxReplayBytes = 8 * 1024 * 1024;
 
-export interface ContentWriterOptions {
+interface ContentWriterOptions {
   readonly codec: Codec;
   readonly contentId: Uint8Array;
   readonly epoch: bigint;

@@ -13,7 +13,7 @@ const maxMintAttempts = 8;
 export const epochPrefix: Uint8Array = Buffer.from(prefixText);
 
 /** What an epoch row says. */
-export interface EpochRow {
+interface EpochRow {
   readonly holder: string;
   readonly startedMs: number;
   /** From then on (by the wall clock) the holder counts as dead and an audit may remove the row. */

@@ -83,7 +83,7 @@ export class Lease {
   }
 }
 
-export interface LeaseOptions {
+interface LeaseOptions {
   readonly state: GlobalState;
   /** Of the row in table `state`. */
   readonly key: Uint8Array;

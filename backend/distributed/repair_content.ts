@@ -13,7 +13,7 @@ import { withDeadline } from './waiting.ts';
 const windowBytes = 4 * 1024 * 1024;
 
 /** What shards there are of some content. */
-export interface ShardSurvey {
+interface ShardSurvey {
   /** There, with the right size. */
   readonly present: readonly number[];
   /** On no node, damaged, or on a node that is a member no more. */

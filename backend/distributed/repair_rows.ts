@@ -27,13 +27,13 @@ export function repairOperation(content: ContentLayout, row: RepairRow): Operati
 }
 
 /** Orders rows by how many more shards may be lost before the content is. */
-export function repairKey(content: ContentLayout, missing: number): Uint8Array {
+function repairKey(content: ContentLayout, missing: number): Uint8Array {
   const spare = Math.max(content.parity - missing, 0);
   return Buffer.concat([repairPrefix, Buffer.of(spare), content.contentId]);
 }
 
 /** Encodes a repair row's value. */
-export function encodeRepairRow(row: RepairRow): Uint8Array {
+function encodeRepairRow(row: RepairRow): Uint8Array {
   return encode([version, row.locator, [...row.missing].sort((a, b) => a - b)]);
 }
 

@@ -10,7 +10,7 @@ import { repairOperation } from './repair_rows.ts';
 import { shardLength } from './stripes.ts';
 import { withDeadline } from './waiting.ts';
 
-export interface RepairScannerOptions {
+interface RepairScannerOptions {
   readonly contents: ContentIndex;
   readonly state: GlobalState;
   readonly nodes: Membership;

@@ -27,7 +27,7 @@ export interface RepairWorkerOptions {
 }
 
 /** What the worker did since it was opened. */
-export interface RepairProgress {
+interface RepairProgress {
   readonly repaired: number;
   /** Rows of the last pass that are still there. */
   readonly waiting: number;

@@ -11,7 +11,7 @@ import type { RepairContext } from './repair_content.ts';
 import type { RepairRow } from './repair_rows.ts';
 import { withDeadline } from './waiting.ts';
 
-export interface RepairerOptions {
+interface RepairerOptions {
   readonly contents: ContentIndex;
   readonly epochs: Epochs;
   readonly codecs: CodecFactory;
@@ -27,7 +27,7 @@ export interface RepairerOptions {
  * What became of content that was to be repaired: `whole` (now, or already), `gone` (deleted: nothing to repair),
  * `waiting` (some of it is on nodes that don't answer, or has no node to go to).
  */
-export type RepairOutcome = 'whole' | 'gone' | 'waiting';
+type RepairOutcome = 'whole' | 'gone' | 'waiting';
 
 /**
  * Makes content whole: looks for itself what is missing, rebuilds it from any K shards and puts it back on its node,

@@ -2,7 +2,7 @@ import type { Pieces } from './erasure/codec.ts';
 import type { Clock, ShardNode } from './ports.ts';
 
 /** A run of neighbouring cuts of one shard. */
-export interface ShardFetchOptions {
+interface ShardFetchOptions {
   readonly node: ShardNode;
   readonly contentId: Uint8Array;
   readonly index: number;

@@ -4,7 +4,7 @@ import type { Pieces } from './erasure/codec.ts';
 import type { Clock, ShardNode } from './ports.ts';
 
 /** What one attempt is about. */
-export interface ShardPutOptions {
+interface ShardPutOptions {
   readonly node: ShardNode;
   readonly contentId: Uint8Array;
   readonly index: number;

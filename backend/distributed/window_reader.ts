@@ -12,7 +12,7 @@ import { ShardFetch, ShardSizeError } from './shard_fetch.ts';
 import { shardLength } from './stripes.ts';
 import type { StripePart } from './stripes.ts';
 
-export interface WindowOptions {
+interface WindowOptions {
   readonly content: ContentLayout;
   readonly codec: Codec;
   /** The node of each shard; undefined where there is none any more. */

@@ -26,7 +26,7 @@ interface StoredShard {
 }
 
 /** What a node does to a request once it has moved so many bytes of it. */
-export interface Fault {
+interface Fault {
   readonly kind: 'fail' | 'stall';
   readonly afterBytes: number;
 }
