@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { messageOf } from '../transport/errors.ts';
+import { messageOf, TransportError } from '../transport/errors.ts';
 import type { Handler, Peer } from '../transport/transport.ts';
 import type { Logger } from './logger.ts';
 import { readToEnd } from './peer_links.ts';
@@ -32,6 +32,7 @@ type FirstBoot =
   | { readonly kind: 'newcomer'; readonly cluster: ClusterIdentity };
 
 export const helloMethod = 'db.hello';
+const retiredCode = 'Retired';
 const helloTimeoutMs = 1000;
 const pauseMs = 150;
 const complainEveryMs = 5000;
@@ -83,7 +84,7 @@ export async function firstBoot(options: FirstBootOptions): Promise<FirstBoot> {
   }
 }
 
-/** Tells a peer who we are; undefined when it doesn't answer, or not as itself. */
+/** Tells a peer who we are; undefined when it doesn't answer, or not as itself. @throws when this incarnation was retired. */
 export async function greet(peer: Peer, self: Greeting, signal: AbortSignal): Promise<Greeting | undefined> {
   try {
     const header = encodeGreeting(self);
@@ -92,19 +93,36 @@ export async function greet(peer: Peer, self: Greeting, signal: AbortSignal): Pr
     const greeting = decodeGreeting(answer.header);
     return greeting !== undefined && peer.id === `db-${greeting.slot}` ? greeting : undefined;
   } catch (error) {
-    if (error instanceof Error && error.name === 'TransportError') return undefined;
-    throw error;
+    if (!(error instanceof TransportError)) throw error;
+    if (error.remoteCode === retiredCode) {
+      throw new Error(
+        'the cluster has put another replica in the place of this one: move its directory away to let it join anew',
+        { cause: error },
+      );
+    }
+    return undefined;
   }
 }
 
-export function helloHandler(self: () => Greeting, heard: (greeting: Greeting) => void): Handler {
+export interface HelloOptions {
+  readonly self: () => Greeting;
+  readonly heard: (greeting: Greeting) => void;
+  /** Whether the cluster has removed this incarnation. */
+  readonly retired: (member: Member) => boolean;
+}
+
+/** Answers greetings. An incarnation that was retired is told so, and isn't taken for its slot's holder again. */
+export function helloHandler(options: HelloOptions): Handler {
   return async (call) => {
     const greeting = decodeGreeting(call.header);
     if (greeting === undefined || call.from !== `db-${greeting.slot}`) {
       throw new Error(`${call.from} sent a greeting that isn't its own`);
     }
-    heard(greeting);
-    return { header: encodeGreeting(self()) };
+    if (options.retired(greeting)) {
+      throw new TransportError('remote', 'this incarnation was retired', { remoteCode: retiredCode });
+    }
+    options.heard(greeting);
+    return { header: encodeGreeting(options.self()) };
   };
 }
 

@@ -1,10 +1,11 @@
-import type { Handlers, Peer } from '../transport/transport.ts';
+import type { Handlers } from '../transport/transport.ts';
 import { RaftDriver, type DriverTiming } from './driver.ts';
 import { NotLeaderError, type ReplicaFailedError } from './driver_errors.ts';
 import type { Logger } from './logger.ts';
 import { handOver, joinCluster, joinHandler, joinMethod } from './membership.ts';
 import { nodeClock } from './node_clock.ts';
 import { PeerLinks, type MemberDirectory } from './peer_links.ts';
+import type { PeerSet } from './peer_set.ts';
 import type { ReplicaId } from './raft/types.ts';
 import type { RecoveredLog } from './raft_storage.ts';
 import { Replica } from './replica.ts';
@@ -19,7 +20,7 @@ interface ClusterMemberOptions {
   readonly files: Pick<ReplicaFiles, 'state' | 'storage'>;
   readonly recovered: RecoveredLog;
   readonly directory: string;
-  readonly peers: ReadonlyMap<number, Peer>;
+  readonly peers: PeerSet;
   readonly members: MemberDirectory;
   /** The holder of a slot made itself known. */
   readonly onMember: (member: Member) => void;
@@ -45,7 +46,7 @@ export class ClusterMember {
     this.#options = options;
     this.#links = new PeerLinks({
       clusterId,
-      peers,
+      peers: peers.bySlot,
       members,
       logger,
       openSnapshot: () => files.state.openSnapshot((index) => this.driver.snapshotAt(index)),
@@ -71,7 +72,7 @@ export class ClusterMember {
       directory: options.directory,
       forward: async (to, write, timeoutMs) => {
         const slot = members.currentSlotOf(to);
-        const peer = slot === undefined ? undefined : peers.get(slot);
+        const peer = slot === undefined ? undefined : peers.bySlot.get(slot);
         if (peer === undefined) throw new NotLeaderError('the leader is a replica that is not known here');
         return forwardWrite(peer, write, timeoutMs);
       },
@@ -83,7 +84,13 @@ export class ClusterMember {
     member.driver.start();
     const { identity, peers, signal, logger } = options;
     if (!member.driver.status().configuration.voters.includes(identity.replicaId)) {
-      member.#joining = joinCluster({ self: identity, driver: member.driver, peers, signal, logger });
+      member.#joining = joinCluster({
+        self: identity,
+        driver: member.driver,
+        peers: peers.bySlot,
+        signal,
+        logger,
+      });
       member.#joining.catch((error: unknown) => {
         logger.error(
           { error: String(error) },
@@ -96,17 +103,21 @@ export class ClusterMember {
 
   handlers(): Handlers {
     const links = this.#links.handlers();
-    const { members, logger, onMember } = this.#options;
+    const { members, peers, logger, onMember } = this.#options;
     return {
       calls: {
         ...links.calls,
         [writeMethod]: writeHandler((write, timeoutMs) =>
           this.replica.writeAsLeader(write, performance.now() + timeoutMs),
         ),
-        [joinMethod]: joinHandler({ driver: this.driver, members, logger }, onMember),
+        [joinMethod]: joinHandler({ driver: this.driver, members, peers: peers.bySlot, logger }, onMember),
       },
       ...(links.notices === undefined ? {} : { notices: links.notices }),
     };
+  }
+
+  isRetired(replicaId: ReplicaId): boolean {
+    return this.driver.status().configuration.removed.includes(replicaId);
   }
 
   peerDown(slot: number): void {
@@ -132,7 +143,10 @@ export class ClusterMember {
   #successor(): ReplicaId | undefined {
     const { role, id, progress } = this.driver.status();
     if (role !== 'leader') return undefined;
-    const others = progress.filter((one) => one.id !== id && !one.learner && one.active);
+    const { members, peers } = this.#options;
+    const isUp = (replicaId: ReplicaId): boolean =>
+      peers.stateOf(members.currentSlotOf(replicaId) ?? 0) === 'up';
+    const others = progress.filter((one) => one.id !== id && !one.learner && one.active && isUp(one.id));
     return others.toSorted((a, b) => b.match - a.match)[0]?.id;
   }
 }

@@ -16,11 +16,13 @@ export const joinMethod = 'db.join';
 
 const joinTimeoutMs = 2000;
 const joinPauseMs = 300;
+const complainEveryMs = 10_000;
 const changePauseMs = 20;
 
 interface MembershipOptions {
   readonly driver: RaftDriver;
   readonly members: MemberDirectory;
+  readonly peers: ReadonlyMap<number, Peer>;
   readonly logger: Logger;
 }
 
@@ -42,6 +44,15 @@ export function joinHandler(options: MembershipOptions, heard: (member: Member) 
     const member = memberFromJson(JSON.parse(Buffer.from(call.header).toString('utf8')));
     if (member === undefined || call.from !== `db-${member.slot}`) {
       throw new TransportError('remote', 'not a member', { remoteCode: 'InvalidRequest' });
+    }
+    if (!options.peers.has(member.slot)) {
+      throw new TransportError(
+        'remote',
+        `db ${member.slot} is not configured here: POST /v1/join announces it`,
+        {
+          remoteCode: 'NotConfigured',
+        },
+      );
     }
     heard(member);
     const step = nextJoinStep(options, member);
@@ -72,6 +83,7 @@ export interface JoinOptions {
 export async function joinCluster(options: JoinOptions): Promise<void> {
   const { self, driver, peers, signal, logger } = options;
   const header = Buffer.from(JSON.stringify(memberToJson(self)));
+  let complainAtMs = 0;
   while (!signal.aborted) {
     if (driver.status().configuration.voters.includes(self.replicaId)) {
       logger.info({ slot: self.slot }, 'this replica is a voter now');
@@ -83,6 +95,10 @@ export async function joinCluster(options: JoinOptions): Promise<void> {
       } catch (error) {
         if (!(error instanceof TransportError)) throw error;
         if (error.remoteCode === 'wasRemoved') throw error;
+        if (error.remoteCode === 'NotConfigured' && performance.now() >= complainAtMs) {
+          complainAtMs = performance.now() + complainEveryMs;
+          logger.warn({ peer: peer.id, error: error.message }, 'this replica is not let in yet');
+        }
       }
     }
     await sleep(joinPauseMs, signal);
@@ -119,11 +135,14 @@ export async function handOver(driver: RaftDriver, to: ReplicaId, timeoutMs: num
   const deadlineMs = performance.now() + timeoutMs;
   const answer = driver.transferLeadership(to);
   if (answer !== 'started' && answer !== 'inProgress') return false;
-  while (driver.status().leader !== to) {
+  for (;;) {
+    const { leader, role, transferee } = driver.status();
+    if (leader === to) return true;
+    // The core gives up after an election timeout.
+    if (role === 'leader' && transferee === 0n) return false;
     if (performance.now() >= deadlineMs) return false;
     await sleep(changePauseMs);
   }
-  return true;
 }
 
 function isMember(driver: RaftDriver, id: ReplicaId): boolean {

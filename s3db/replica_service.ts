@@ -3,21 +3,24 @@ import { encodeBatch } from './command.ts';
 import type { Batch, ScanPage, ScanRequest } from './database.ts';
 import { ReplicaFailedError } from './driver_errors.ts';
 import { InvalidRequestError, UnavailableError } from './errors.ts';
-import { checkKey, checkTableName, validateBatch } from './level_tables.ts';
+import { checkKey, checkTableName, validateBatch, ValueDamagedError } from './level_tables.ts';
 import { changeMember, handOver } from './membership.ts';
+import { announcement, withdrawal } from './member_table.ts';
 import type { MemberDirectory } from './peer_links.ts';
 import type { ReplicaId, Status } from './raft/types.ts';
+import type { Replica } from './replica.ts';
+import { mintRequestId } from './request_id.ts';
 import type { Outcome } from './request_memory.ts';
 import type { DatabaseService, LeaderInfo, ReadRequest, StatusInfo } from './rest/service.ts';
 import type { DbAddress } from './server_options.ts';
 
 interface ReplicaServiceOptions {
   readonly self: DbAddress;
-  /** Every `[[db]]` of the configuration. */
-  readonly addresses: readonly DbAddress[];
+  readonly addressOf: (slot: number) => DbAddress | undefined;
   readonly members: MemberDirectory;
   /** Undefined until the replica belongs to a cluster. */
   readonly member: () => ClusterMember | undefined;
+  readonly onFatal: (error: ReplicaFailedError) => void;
 }
 
 const maxWaiting = 4096;
@@ -38,12 +41,12 @@ export class ReplicaService implements DatabaseService {
   }
 
   /** The replica can't go on. */
-  fail(cause: unknown, onFatal: (error: ReplicaFailedError) => void): void {
+  fail(cause: unknown): void {
     if (this.#failure !== undefined) return;
     const text = cause instanceof Error ? cause.message : String(cause);
     this.#failure = new ReplicaFailedError(`the replica failed and must stop: ${text}`, { cause });
     for (const wake of this.#waiting) wake();
-    onFatal(this.#failure);
+    this.#options.onFatal(this.#failure);
   }
 
   async write(
@@ -60,21 +63,19 @@ export class ReplicaService implements DatabaseService {
   async get(table: string, key: Uint8Array, read: ReadRequest): Promise<Uint8Array | undefined> {
     checkTableName(table);
     checkKey(key);
-    const member = await this.#forRead(read);
-    return member.replica.get(table, key);
+    return this.#read(read, (replica) => replica.get(table, key));
   }
 
   async scan(request: ScanRequest, read: ReadRequest): Promise<ScanPage> {
     checkTableName(request.table);
-    const member = await this.#forRead(read);
-    return member.replica.scan(request);
+    return this.#read(read, (replica) => replica.scan(request));
   }
 
   async leader(timeoutMs: number): Promise<LeaderInfo> {
     const { member, leftMs } = await this.#member(timeoutMs);
     const replicaId = await member.replica.leader(leftMs);
     const slot = this.#options.members.slotOf(replicaId);
-    const address = this.#options.addresses.find(({ id }) => id === slot);
+    const address = slot === undefined ? undefined : this.#options.addressOf(slot);
     if (address === undefined)
       throw new UnavailableError('the leader is a replica that is not configured here');
     return { id: address.id, host: address.host, port: address.port, term: member.driver.status().term };
@@ -84,7 +85,7 @@ export class ReplicaService implements DatabaseService {
     const leader = this.#options.member()?.driver.status().leader;
     if (leader === undefined || leader === 0n) return undefined;
     const slot = this.#options.members.slotOf(leader);
-    const address = this.#options.addresses.find(({ id }) => id === slot);
+    const address = slot === undefined ? undefined : this.#options.addressOf(slot);
     return address === undefined ? undefined : `${address.host}:${address.port}`;
   }
 
@@ -135,6 +136,17 @@ export class ReplicaService implements DatabaseService {
     const { member, leftMs } = await this.#member(timeoutMs);
     this.#assertLeads(member);
     await changeMember(member.driver, { type: 'remove', id: this.#replicaOf(id) }, leftMs);
+    await this.#writeMembers(withdrawal(id), leftMs);
+  }
+
+  async join(address: DbAddress, timeoutMs: number): Promise<void> {
+    await this.#writeMembers(announcement(address), timeoutMs);
+  }
+
+  async #writeMembers(batch: Batch, timeoutMs: number): Promise<void> {
+    const outcome = await this.write(batch, { requestId: mintRequestId(Date.now()), timeoutMs });
+    if (outcome.kind !== 'applied')
+      throw new UnavailableError(`the member table did not change: ${outcome.kind}`);
   }
 
   #assertAlive(): void {
@@ -157,10 +169,16 @@ export class ReplicaService implements DatabaseService {
     return this.#options.members.slotOf(replicaId) ?? replicaId.toString();
   }
 
-  async #forRead(read: ReadRequest): Promise<ClusterMember> {
+  async #read<T>(read: ReadRequest, run: (replica: Replica) => Promise<T>): Promise<T> {
     const { member, leftMs } = await this.#member(read.timeoutMs);
     if (!read.stale) await member.replica.readBarrier(leftMs);
-    return member;
+    try {
+      return await run(member.replica);
+    } catch (error) {
+      // A state with one damaged row may have others: nothing of it can be trusted to be applied to.
+      if (error instanceof ValueDamagedError) this.fail(error);
+      throw error;
+    }
   }
 
   /** Waits until the replica belongs to a cluster. @throws UnavailableError, ReplicaFailedError */

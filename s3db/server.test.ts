@@ -1,11 +1,13 @@
-import { rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { TestAuthority } from '../transport/testing/certificates.ts';
 import { DatabaseClient } from './client.ts';
+import { ClientEndpoint } from './client_endpoint.ts';
 import type { Batch, Database } from './database.ts';
 import { ConditionFailedError, UnavailableError, UnknownOutcomeError } from './errors.ts';
+import { encodeKey, openBytesLevel } from './level_tables.ts';
 import { until } from './testing/driver_cluster.ts';
 import { TestCluster, testCredentials, testRegion } from './testing/test_cluster.ts';
 
@@ -178,6 +180,106 @@ describe('a replica that lost its directory', () => {
     await cluster.stopServer(other);
     await through.batch(put('afterwards', '1'), { deadlineMs: 15_000 });
     await through.close();
+    await client.close();
+  });
+});
+
+describe('membership', () => {
+  async function post(path: string, body: unknown): Promise<number> {
+    const leader = cluster.addresses.find(({ id }) => id === cluster.servers.get(id)?.status().leader_id)!;
+    const { host, port, id } = leader;
+    const endpoint = new ClientEndpoint({
+      endpoint: { host, port, servername: `db-${id}.test.s3d` },
+      ca: cluster.authority.ca,
+      region: testRegion,
+      connections: 1,
+      ...testCredentials,
+    });
+    const json = Buffer.from(JSON.stringify(body));
+    const answer = await endpoint.send(
+      { method: 'POST', path, headers: {}, body: json },
+      AbortSignal.timeout(10_000),
+    );
+    await endpoint.close();
+    return answer.status;
+  }
+
+  it('grows by a replica that was announced, and shrinks by one that leaves', async () => {
+    cluster = await TestCluster.create({ size: 4 });
+    const founders = cluster.addresses.slice(0, 3);
+    const fourth = cluster.addresses[3]!;
+    await Promise.all(founders.map(({ id }) => cluster.startServer(id, { peers: founders })));
+    await leaderOf();
+    const client = await cluster.client([1, 2, 3]);
+    await client.batch(put('before', '1'));
+    const newcomer = await cluster.startServer(4);
+    await until('it finds the cluster', () => newcomer.status().role === 'learner');
+    const { host, port, raftPort } = fourth;
+    expect(await post('/v1/join', { id: 4, host, port, raft_port: raftPort })).toBe(200);
+    await until('it is a voter', () => newcomer.status().role === 'follower', 20_000);
+    expect(newcomer.status().voters.toSorted()).toEqual([1, 2, 3, 4]);
+    const through = await cluster.client([4]);
+    expect(await read(through, 'before')).toBe('1');
+    await through.batch(put('by-4', '1'));
+    await through.close();
+    // All know it after a restart too, though their configuration doesn't name it.
+    const follower = founders.find(({ id }) => id !== newcomer.status().leader_id)!.id;
+    await cluster.stopServer(follower);
+    const again = await cluster.startServer(follower, { peers: founders });
+    await again.ready(10_000);
+    await until('its name is known', () => again.status().voters.includes(4));
+    expect(await post('/v1/leave', { id: follower })).toBe(200);
+    await until('it is gone', () => newcomer.status().voters.length === 3);
+    await cluster.stopServer(follower);
+    expect(await read(client, 'by-4')).toBe('1');
+    await client.close();
+  });
+
+  it('hands leadership over on request', async () => {
+    cluster = await TestCluster.start({ size: 3 });
+    const leader = await leaderOf();
+    const to = [1, 2, 3].find((id) => id !== leader)!;
+    expect(await post('/v1/transfer', { id: to })).toBe(200);
+    await until('it leads', () => cluster.servers.get(to)!.status().role === 'leader');
+    expect(await post('/v1/transfer', { id: 99 })).toBe(400);
+  });
+
+  it('tells an incarnation that was replaced to step aside', async () => {
+    cluster = await TestCluster.start({ size: 3 });
+    const lost = (await leaderOf()) === 3 ? 2 : 3;
+    await cluster.stopServer(lost);
+    await rename(cluster.directoryOf(lost), join(cluster.directory, 'old'));
+    const successor = await cluster.startServer(lost);
+    await until('the newcomer votes', () => successor.status().role === 'follower', 20_000);
+    await cluster.stopServer(lost);
+    const failed = new Promise<Error>((resolve) => {
+      void cluster.startServer(lost, { directory: join(cluster.directory, 'old'), onFatal: resolve });
+    });
+    expect((await failed).message).toContain('another replica in the place of this one');
+    await until('the others go on', () =>
+      [...cluster.servers.values()].some((server) => server.status().role === 'leader'),
+    );
+    const client = await cluster.client([1, 2, 3].filter((id) => id !== lost));
+    await client.batch(put('a', '1'));
+    await client.close();
+  });
+
+  it('stops a replica whose state is damaged', async () => {
+    cluster = await TestCluster.start({ size: 1 });
+    const client = await cluster.client();
+    await client.batch(put('a', 'value'));
+    await cluster.stopServer(1);
+    const level = await openBytesLevel(join(cluster.directoryOf(1), 'state-000001'));
+    const key = encodeKey('t', bytes('a'));
+    const stored = await level.get(key);
+    await level.put(key, stored.with(stored.length - 1, 0));
+    await level.close();
+    const failed = new Promise<Error>((resolve) => {
+      void cluster.startServer(1, { onFatal: resolve });
+    });
+    await expect(client.get('t', bytes('a'), { deadlineMs: 2000 })).rejects.toThrow(UnavailableError);
+    expect((await failed).message).toContain('fails its checksum');
+    expect(cluster.servers.get(1)!.healthy).toBe(false);
     await client.close();
   });
 });

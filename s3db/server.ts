@@ -1,12 +1,15 @@
 import { authenticate } from '../auth/authenticate.ts';
 import { staticCredentials } from '../auth/static_credentials.ts';
-import { dialPeer, type DialedPeer } from '../transport/peer.ts';
+import { dialPeer } from '../transport/peer.ts';
 import { listenTransport, type ReloadableServer } from '../transport/server.ts';
+import type { Peer } from '../transport/transport.ts';
 import { greet, firstBoot, helloHandler, helloMethod, type Greeting } from './bootstrap.ts';
 import { ClusterMember } from './cluster_member.ts';
 import type { Database } from './database.ts';
 import { MemberDatabase } from './member_database.ts';
+import { announcedMembers } from './member_table.ts';
 import { peerIdOf, MemberDirectory } from './peer_links.ts';
+import { PeerSet } from './peer_set.ts';
 import { enterCluster, openReplicaFiles, type ReplicaFiles } from './replica_files.ts';
 import { configurationDigest, saveIdentity, type Member, type ReplicaIdentity } from './replica_identity.ts';
 import { listenRest, type RestListener } from './rest/listener.ts';
@@ -21,7 +24,7 @@ import { ReplicaService } from './replica_service.ts';
 export class S3dbServer {
   readonly #options: S3dbServerOptions;
   readonly #files: ReplicaFiles;
-  readonly #peers = new Map<number, DialedPeer>();
+  readonly #peers: PeerSet;
   readonly #members: MemberDirectory;
   readonly #service: ReplicaService;
   readonly #closing = new AbortController();
@@ -31,6 +34,8 @@ export class S3dbServer {
   #rest: RestListener | undefined;
   #member: ClusterMember | undefined;
   #entering: Promise<void> | undefined;
+  #learnTimer: NodeJS.Timeout | undefined;
+  #learning: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
   private constructor(options: S3dbServerOptions, files: ReplicaFiles) {
@@ -41,10 +46,13 @@ export class S3dbServer {
     this.#members.set(files.identity);
     this.#service = new ReplicaService({
       self: options,
-      addresses: allAddresses(options),
+      addressOf: (slot) => this.#peers.addressOf(slot),
       members: this.#members,
       member: () => this.#member,
+      onFatal: options.onFatal,
     });
+    const { id, host, port, raftPort } = options;
+    this.#peers = new PeerSet({ id, host, port, raftPort }, (address) => this.#dial(address));
   }
 
   /**
@@ -116,33 +124,15 @@ export class S3dbServer {
       logger,
       handlers: {
         calls: {
-          [helloMethod]: helloHandler(
-            () => this.#greeting(),
-            (g) => this.#heard(g),
-          ),
+          [helloMethod]: helloHandler({
+            self: () => this.#greeting(),
+            heard: (greeting) => this.#heard(greeting),
+            retired: ({ replicaId }) => this.#member?.isRetired(replicaId) ?? false,
+          }),
         },
       },
     });
-    for (const peer of this.#options.peers) {
-      if (peer.id === id) continue;
-      this.#peers.set(
-        peer.id,
-        dialPeer({
-          driver,
-          clusterId,
-          secret,
-          self,
-          peer: peerIdOf(peer.id),
-          host: peer.host,
-          port: peer.raftPort,
-          tls: { ca: tls.ca },
-          logger,
-          onState: (state) => {
-            if (state === 'down') this.#member?.peerDown(peer.id);
-          },
-        }),
-      );
-    }
+    for (const peer of this.#options.peers) this.#peers.set(peer);
     const { region, credentials } = this.#options;
     const store = staticCredentials([
       { ...credentials, accountId: '', displayName: 's3db', admin: false, policy: [] },
@@ -172,7 +162,7 @@ export class S3dbServer {
       const { kind, cluster } = await firstBoot({
         identity: this.#identity,
         configurationDigest: this.#configurationDigest(),
-        peers: this.#peers,
+        peers: this.#peers.bySlot,
         onGreeting: (greeting) => this.#heard(greeting),
         signal: this.#closing.signal,
         logger: this.#options.logger,
@@ -191,25 +181,23 @@ export class S3dbServer {
       });
     } catch (error) {
       if (this.#closing.signal.aborted) return;
-      this.#service.fail(error, this.#options.onFatal);
+      this.#service.fail(error);
     }
   }
 
   async #run(identity: ReplicaIdentity, recovered = this.#files.recovered): Promise<void> {
-    const { transport, peers, options } = {
-      transport: this.#transport,
-      peers: this.#peers,
-      options: this.#options,
-    };
+    const options = this.#options;
+    const transport = this.#transport;
     const { cluster } = identity;
     if (transport === undefined || cluster === undefined) throw new Error('not in a cluster yet');
+    for (const address of await announcedMembers(this.#files.state)) this.#peers.set(address);
     const member = await ClusterMember.start({
       identity: { replicaId: identity.replicaId, slot: identity.slot },
       clusterId: new Uint8Array(Buffer.from(cluster.id, 'hex')),
       files: this.#files,
       recovered,
       directory: options.directory,
-      peers,
+      peers: this.#peers,
       members: this.#members,
       onMember: (news) => this.#heard(news),
       logger: options.logger,
@@ -222,12 +210,50 @@ export class S3dbServer {
     this.#member = member;
     this.#service.entered();
     // The others may have changed their incarnation while this one was away.
-    for (const peer of peers.values()) void this.#meet(peer);
+    for (const peer of this.#peers.bySlot.values()) this.#meet(peer);
+    this.#learnTimer = setInterval(() => {
+      this.#learning ??= this.#learn().finally(() => (this.#learning = undefined));
+    }, learnEveryMs);
+    this.#learnTimer.unref();
   }
 
-  async #meet(peer: DialedPeer): Promise<void> {
-    const greeting = await greet(peer, this.#greeting(), this.#closing.signal);
-    if (greeting !== undefined) this.#heard(greeting);
+  /** Connects to replicas that were announced since. */
+  async #learn(): Promise<void> {
+    try {
+      for (const address of await announcedMembers(this.#files.state)) {
+        const before = this.#peers.bySlot.get(address.id);
+        this.#peers.set(address);
+        const peer = this.#peers.bySlot.get(address.id);
+        if (peer !== undefined && peer !== before) this.#meet(peer);
+      }
+    } catch (error) {
+      if (!this.#closing.signal.aborted) this.#service.fail(error);
+    }
+  }
+
+  #meet(peer: Peer): void {
+    greet(peer, this.#greeting(), this.#closing.signal).then(
+      (greeting) => {
+        if (greeting !== undefined) this.#heard(greeting);
+      },
+      (error: unknown) => this.#service.fail(error),
+    );
+  }
+
+  #dial(address: DbAddress): ReturnType<typeof dialPeer> {
+    const { id, tls, transport, logger } = this.#options;
+    return dialPeer({
+      ...transport,
+      self: peerIdOf(id),
+      peer: peerIdOf(address.id),
+      host: address.host,
+      port: address.raftPort,
+      tls: { ca: tls.ca },
+      logger,
+      onState: (state) => {
+        if (state === 'down') this.#member?.peerDown(address.id);
+      },
+    });
   }
 
   #heard(member: Member): void {
@@ -236,7 +262,7 @@ export class S3dbServer {
     this.#identity = { ...this.#identity, members: this.#members.list() };
     const saved = this.#identity;
     this.#saving = this.#saving.then(() => saveIdentity(this.#options.directory, saved));
-    this.#saving.catch((error: unknown) => this.#service.fail(error, this.#options.onFatal));
+    this.#saving.catch((error: unknown) => this.#service.fail(error));
   }
 
   #greeting(): Greeting {
@@ -250,17 +276,22 @@ export class S3dbServer {
 
   async #close(): Promise<void> {
     this.#closing.abort();
+    clearInterval(this.#learnTimer);
     await this.#entering;
     await this.#member?.handOver();
     await this.#rest?.close();
     await this.#member?.close();
-    await Promise.all([...this.#peers.values()].map((peer) => peer.close()));
+    await this.#learning;
+    await this.#peers.close();
     await this.#transport?.close();
     await this.#saving.catch(() => undefined);
     await this.#files.state.close();
     await this.#files.storage.close();
   }
 }
+
+/** How soon a replica that was announced is connected to. */
+const learnEveryMs = 500;
 
 function allAddresses(options: S3dbServerOptions): DbAddress[] {
   const { id, host, port, raftPort } = options;

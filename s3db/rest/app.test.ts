@@ -259,8 +259,8 @@ describe('the REST service', () => {
     );
   });
 
-  it('says that joining by hand is not there, and what is nowhere', async () => {
-    expect((await postJson('/v1/join', { id: 4 }))[0]).toBe(501);
+  it('refuses members that can not be, and says what is nowhere', async () => {
+    expect((await postJson('/v1/join', { id: 4 }))[0]).toBe(400);
     expect((await send('GET', '/v1/nowhere')).status).toBe(404);
     expect((await postJson('/v1/leave', { id: 9 }))[0]).toBe(400);
   });

@@ -5,6 +5,7 @@ import { decodeBatch, UnknownCommandError } from '../command.ts';
 import type { Batch, ScanRequest } from '../database.ts';
 import { InvalidRequestError } from '../errors.ts';
 import { maxBatchBytes } from '../level_tables.ts';
+import { checkAddress } from '../member_table.ts';
 import type { Logger } from '../logger.ts';
 import { mintRequestId, parseRequestId } from '../request_id.ts';
 import type { Outcome } from '../request_memory.ts';
@@ -106,11 +107,11 @@ export function databaseApp(options: AppOptions): Hono<Bindings> {
     return c.json({});
   });
   app.post('/v1/join', async (c) => {
-    await signed(c);
-    throw new ApiError(
-      'NotImplemented',
-      'a replica joins by itself when it is started empty in place of a configured [[db]]; new ids are not taken yet',
-    );
+    const json = jsonBody(await signedBody(c));
+    const { raft_port: raftPort, ...rest } = json;
+    const port = Number(json['port']);
+    await service.join(checkAddress({ ...rest, raftPort: raftPort ?? port + 1000 }), timeoutOf(c));
+    return c.json({});
   });
   app.notFound(async (c) => {
     await signed(c);
@@ -214,19 +215,22 @@ function binaryBatch(body: Buffer): Batch {
 }
 
 function memberId(body: Buffer): number {
-  let json: unknown;
-  try {
-    json = JSON.parse(body.toString('utf8'));
-  } catch (error) {
-    throw new InvalidRequestError('the body must be JSON', { cause: error });
-  }
-  if (typeof json === 'object' && json !== null && 'id' in json && Number.isSafeInteger(json.id)) {
-    return Number(json.id);
-  }
-  throw new InvalidRequestError('the body must be {"id": the id of a [[db]]}');
+  const { id } = jsonBody(body);
+  if (!Number.isSafeInteger(id)) throw new InvalidRequestError('the body must be {"id": the id of a [[db]]}');
+  return Number(id);
 }
 
-/** Ours own memory, never shared: what the types of the fetch API want to be told. */
+function jsonBody(body: Buffer): Readonly<Record<string, unknown>> {
+  try {
+    const json: unknown = JSON.parse(body.toString('utf8'));
+    if (typeof json === 'object' && json !== null) return json as Readonly<Record<string, unknown>>;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new InvalidRequestError('the body must be a JSON object');
+}
+
+/** Our own memory, never shared: what the types of the fetch API want to be told. */
 function bodyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return bytes as Uint8Array<ArrayBuffer>;
 }

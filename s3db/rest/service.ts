@@ -1,5 +1,6 @@
 import type { Batch, ScanPage, ScanRequest } from '../database.ts';
 import type { Outcome } from '../request_memory.ts';
+import type { DbAddress } from '../server_options.ts';
 
 /** What the REST routes need of a replica. All timeouts are milliseconds from the call. */
 export interface DatabaseService {
@@ -18,6 +19,8 @@ export interface DatabaseService {
   healthy(): boolean;
   /** Hands leadership to the replica of a slot and waits until it leads. */
   transfer(id: number, timeoutMs: number): Promise<void>;
+  /** Announces where a further replica is. Once it is started, empty, it joins by itself. */
+  join(address: DbAddress, timeoutMs: number): Promise<void>;
   /** Retires the replica of a slot and waits until that is committed. */
   leave(id: number, timeoutMs: number): Promise<void>;
 }
