@@ -1,8 +1,20 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import {
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+  type FileHandle,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { UnavailableError } from '../../s3db/errors.ts';
 import { ContentDamagedError, type Locator } from '../data_store.ts';
 import { FileDataStore } from './file_data_store.ts';
 
@@ -39,6 +51,16 @@ async function read(locator: Locator): Promise<Buffer> {
 async function contentFiles(): Promise<string[]> {
   const all = await readdir(directory, { recursive: true });
   return all.filter((name) => /[0-9a-f]{64}-\d+$/.test(name)).map((name) => join(directory, name));
+}
+
+async function fileHandlePrototype(): Promise<FileHandle> {
+  const probe = await open(join(directory, 'run'));
+  await probe.close();
+  return Object.getPrototypeOf(probe) as FileHandle;
+}
+
+function errorWith(code: string): Error {
+  return Object.assign(new Error(code), { code });
 }
 
 describe('FileDataStore', () => {
@@ -135,6 +157,24 @@ describe('FileDataStore', () => {
       await reader.return?.();
     }
     expect(await open()).toBeLessThanOrEqual(before + 1);
+  });
+
+  it('writes no more after a failed sync, and goes on reading', async () => {
+    const kept = await write(randomBytes(10));
+    const failing = vi.spyOn(await fileHandlePrototype(), 'datasync').mockRejectedValueOnce(errorWith('EIO'));
+    await expect(write(randomBytes(10))).rejects.toThrow('EIO');
+    failing.mockRestore();
+    await expect(write(randomBytes(10))).rejects.toBeInstanceOf(UnavailableError);
+    expect(await contentFiles()).toHaveLength(1);
+    expect((await read(kept)).length).toBe(10);
+  });
+
+  it('refuses what a full disk does not take, and goes on when there is room again', async () => {
+    const failing = vi.spyOn(await fileHandlePrototype(), 'write').mockRejectedValueOnce(errorWith('ENOSPC'));
+    await expect(write(randomBytes(10))).rejects.toBeInstanceOf(UnavailableError);
+    failing.mockRestore();
+    expect(await readdir(join(directory, 'tmp'))).toEqual([]);
+    expect((await read(await write(randomBytes(10)))).length).toBe(10);
   });
 
   it('keeps the content to its owner', async () => {
