@@ -8,7 +8,7 @@ import type { Call, Caller } from './exchange.ts';
 const publicActions: ReadonlySet<string> = new Set(['s3:GetObject', 's3:ListBucket']);
 
 /** Whether the caller may do this with a bucket that exists. */
-export function permits(caller: Caller, action: string, bucket: BucketInfo): boolean {
+function permits(caller: Caller, action: string, bucket: BucketInfo): boolean {
   if (bucket.public && publicActions.has(action)) return true;
   if (caller.kind === 'anonymous') return false;
   const { credential } = caller;

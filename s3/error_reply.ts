@@ -22,7 +22,7 @@ export function wireCode(code: S3ErrorCode): string {
   return errorTable[code].wireCode ?? code;
 }
 
-export interface ErrorContext {
+interface ErrorContext {
   readonly resource: string;
   readonly requestId: string;
 }

@@ -2,7 +2,7 @@ import { AuthError, type AuthErrorCode } from '../auth/errors.ts';
 import { BackendError, type BackendErrorCode } from '../backend/errors.ts';
 
 /** What only HTTP can get wrong, in S3's own codes. */
-export type HttpErrorCode =
+type HttpErrorCode =
   | 'EntityTooLargeXml'
   | 'IllegalLocationConstraintException'
   | 'InvalidDigest'
@@ -39,7 +39,7 @@ export class S3Error extends Error {
 }
 
 /** How one code is answered. */
-export interface ErrorAnswer {
+interface ErrorAnswer {
   readonly status: number;
   /** Where nothing more precise is known. */
   readonly message: string;

@@ -13,7 +13,7 @@ export interface Resource {
 }
 
 /** Longest key in bytes of UTF-8. */
-export const maxKeyBytes = 1024;
+const maxKeyBytes = 1024;
 
 /**
  * Finds bucket and key. Keys are opaque: whatever follows the bucket's slash is the key, so `/bucket//k` is about `/k`

@@ -16,7 +16,7 @@ export interface TlsIdentity {
   readonly key: string | Buffer;
 }
 
-export interface ServeS3Options {
+interface ServeS3Options {
   readonly app: S3App;
   readonly host: string;
   /** 0: any free port. */
@@ -40,7 +40,7 @@ export interface ServerLimits {
   readonly maxHeaderBytes: number;
 }
 
-export const defaultServerLimits: ServerLimits = {
+const defaultServerLimits: ServerLimits = {
   maxConnections: 4096,
   headersTimeoutMs: 20_000,
   keepAliveTimeoutMs: 65_000,

@@ -5,7 +5,7 @@ import { xmlDeclaration } from '../xml/write.ts';
 import { type Reply, xmlReply } from './reply.ts';
 
 /** What a piece of work turned out to answer. */
-export interface AwakeAnswer {
+interface AwakeAnswer {
   readonly headers: Record<string, string>;
   readonly root: string;
 }

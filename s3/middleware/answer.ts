@@ -9,7 +9,7 @@ import { ClientGoneError, writeReply } from '../http/send.ts';
 import { discardRest } from '../http/linger.ts';
 
 /** What every answer says about where it comes from. */
-export interface AnswerOptions {
+interface AnswerOptions {
   readonly services: Services;
   /** `x-amz-id-2`: tells this process from others. */
   readonly hostId: string;

@@ -5,7 +5,7 @@ import { S3Error } from '../errors.ts';
 import type { S3Env } from '../exchange.ts';
 import type { Query } from '../http/query.ts';
 
-export interface AuthenticationOptions {
+interface AuthenticationOptions {
   readonly credentials: CredentialStore;
   readonly region: string;
   readonly clock: () => number;

@@ -5,7 +5,7 @@ import { IncomingClientBody, WebClientBody } from '../http/client_body.ts';
 import { RequestHeaders } from '../http/headers.ts';
 import { splitTarget } from '../http/target.ts';
 
-export interface ExchangeOptions {
+interface ExchangeOptions {
   readonly services: Services;
   /** Makes `x-amz-request-id`; default: 16 random characters. */
   readonly requestId?: (() => string) | undefined;

@@ -2,7 +2,7 @@ import { createMiddleware } from 'hono/factory';
 import { S3Error } from '../errors.ts';
 import type { S3Env } from '../exchange.ts';
 
-export interface InFlightLimitOptions {
+interface InFlightLimitOptions {
   /** Requests being worked on at the same time. */
   readonly max: number;
 }

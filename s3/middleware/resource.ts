@@ -3,7 +3,7 @@ import type { S3Env } from '../exchange.ts';
 import { Query } from '../http/query.ts';
 import { parseResource } from '../resource.ts';
 
-export interface ResourceOptions {
+interface ResourceOptions {
   /** Buckets are also found in the Host header below this domain. */
   readonly domain?: string | undefined;
 }

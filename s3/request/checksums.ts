@@ -22,7 +22,7 @@ const algorithmOfHeader: ReadonlyMap<string, ChecksumAlgorithm> = new Map(
 );
 
 /** What a request says about the checksum of its body. */
-export interface DeclaredChecksum {
+interface DeclaredChecksum {
   readonly algorithm: ChecksumAlgorithm;
   /** Base64; undefined when it comes in the trailer. */
   readonly value?: string;

@@ -8,7 +8,7 @@ export function typeOfKey(key: string): string {
 }
 
 /** As much of the content as its type is guessed from. */
-export const sniffBytes = 4096;
+const sniffBytes = 4096;
 
 /**
  * Guesses the type of content that came without one: from its first bytes, else the key's extension, else S3's

@@ -2,7 +2,7 @@ import { S3Error } from '../errors.ts';
 import type { Query } from '../http/query.ts';
 
 /** Most items of one listing page. */
-export const maxPageItems = 1000;
+const maxPageItems = 1000;
 
 /**
  * A count such as `max-keys`: 1,000 where it is absent or empty, never more than that.

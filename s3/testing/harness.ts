@@ -31,7 +31,7 @@ export const dropbox: Credential = {
 
 export const aliceOwner = { id: alice.accountId, displayName: alice.displayName };
 
-export interface LogLine {
+interface LogLine {
   readonly level: 'info' | 'warn' | 'error';
   readonly fields: Readonly<Record<string, unknown>>;
   readonly message: string;

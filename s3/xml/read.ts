@@ -2,7 +2,7 @@ import { XMLParser, XMLValidator } from 'fast-xml-parser';
 import { S3Error } from '../errors.ts';
 
 /** An element as it was parsed: its text, or its children by name; repeated ones as arrays. */
-export type XmlNode = string | { readonly [name: string]: XmlNode | readonly XmlNode[] };
+type XmlNode = string | { readonly [name: string]: XmlNode | readonly XmlNode[] };
 
 /** Deeper documents than any S3 request are refused. */
 const maxDepth = 16;
