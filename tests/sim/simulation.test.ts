@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { DrivenLife } from './driven.ts';
 import { mutants } from './mutants/mutants.ts';
 import { control, search } from './mutants/search.ts';
 import { Simulation } from './simulation.ts';
@@ -24,17 +25,31 @@ describe('the true core', () => {
   });
 });
 
-describe('mutants', () => {
-  test.each(mutants.filter(({ rare }) => rare !== true))('$name is caught: $bug', (mutant) => {
-    expect(search(mutant).caughtBy).toBeDefined();
+describe('the real driver', () => {
+  const parts = { newLife: (...of: ConstructorParameters<typeof DrivenLife>) => new DrivenLife(...of) };
+  const run = (seed: number) => new Simulation(seed, { overrides: { events: 5000 }, parts }).runAsync();
+
+  test('ten seeds break no promise', async () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const { violation } = await run(seed);
+      expect(violation, `node tests/sim/run.ts --driver --seed ${seed} --events 5000`).toBeUndefined();
+    }
   });
 
-  test('the faults alone are not taken for mutants', () => {
+  test('a seed gives the same trace each time', async () => {
+    expect((await run(3)).hash).toBe((await run(3)).hash);
+  });
+});
+
+describe('mutants', () => {
+  test.each(mutants.filter(({ rare }) => rare !== true))('$name is caught: $bug', async (mutant) => {
+    expect((await search(mutant)).caughtBy).toBeDefined();
+  });
+
+  test('the faults alone are not taken for mutants', async () => {
     for (const mutant of mutants) {
-      const { caughtBy } = control(
-        { ...mutant, faults: { ...mutant.faults, events: 2000 } },
-        { from: 1, seeds: 1 },
-      );
+      const short = { ...mutant, faults: { ...mutant.faults, events: 2000 } };
+      const { caughtBy } = await control(short, { seeds: 1 });
       expect(caughtBy, mutant.name).toBeUndefined();
     }
   });
