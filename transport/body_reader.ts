@@ -41,7 +41,7 @@ export class CreditBudget {
   }
 }
 
-export interface BodyReaderOptions {
+interface BodyReaderOptions {
   /** Bytes that may be granted and not yet consumed. */
   readonly windowBytes: number;
   readonly budget: CreditBudget;

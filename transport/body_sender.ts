@@ -1,7 +1,7 @@
 import { initialWindowBytes, readAheadBytes } from './limits.ts';
 import type { DataSource, LaneWriter } from './lane_writer.ts';
 
-export interface BodySenderOptions {
+interface BodySenderOptions {
   readonly id: number;
   readonly writer: LaneWriter;
   /** Bytes have left; the call is alive. */

@@ -23,7 +23,7 @@ export interface OutgoingCall {
   readonly options: CallOptions;
 }
 
-export interface ClientLaneOptions {
+interface ClientLaneOptions {
   readonly lane: Lane;
   /** For the bodies of responses. */
   readonly budget: CreditBudget;

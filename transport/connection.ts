@@ -8,7 +8,7 @@ import { downAfterMs, heartbeatMs, receiveBudgetBytes, suspectAfterMs } from './
 import { pausedMs } from './pause.ts';
 import type { PeerId } from './transport.ts';
 
-export interface PeerConnectionOptions extends LaneIdentity {
+interface PeerConnectionOptions extends LaneIdentity {
   readonly driver: Driver;
   readonly peer: PeerId;
   readonly connect: DriverConnectOptions;

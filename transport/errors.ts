@@ -12,7 +12,7 @@
 export type TransportErrorCode =
   'unreachable' | 'deadline' | 'cancelled' | 'refused' | 'overloaded' | 'protocol' | 'remote';
 
-export interface TransportErrorOptions {
+interface TransportErrorOptions {
   /** With code `remote`: the handler's code. At most 255 bytes reach the caller. */
   readonly remoteCode?: string;
   readonly cause?: unknown;

@@ -118,7 +118,7 @@ function maxLength(type: number, kind: LaneKind | undefined): number {
   }
 }
 
-export interface FrameEvents {
+interface FrameEvents {
   /** A whole frame of any type but DATA. `payload` may be a view of a larger buffer. */
   onFrame(type: number, flags: number, id: number, payload: Buffer): void;
   /** A piece of a DATA frame, as soon as it is there; `last`: the body ends with it. */

@@ -24,7 +24,7 @@ export interface LaneIdentity {
   readonly secret: Uint8Array;
 }
 
-export interface OpenLaneOptions extends LaneIdentity {
+interface OpenLaneOptions extends LaneIdentity {
   readonly peer: PeerId;
   readonly kind: LaneKind;
 }

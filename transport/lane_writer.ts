@@ -14,7 +14,7 @@ export interface DataSource {
   take(maxBytes: number): { readonly chunk: Uint8Array; readonly last: boolean } | undefined;
 }
 
-export interface LaneWriterOptions {
+interface LaneWriterOptions {
   readonly stream: ByteStream;
   /** More than the bound waits for a peer that doesn't read. */
   onOverflow(): void;

@@ -11,12 +11,12 @@ import { bulkWindowBytes, maxActiveRequests, maxHeaderBytes, smallWindowBytes } 
 import type { Handler, IncomingCall, PeerId } from './transport.ts';
 
 /** The methods of all handler sets of a server. */
-export interface HandlerTable {
+interface HandlerTable {
   readonly calls: ReadonlyMap<string, Handler>;
   readonly notices: ReadonlyMap<string, (from: PeerId, payload: Uint8Array) => void>;
 }
 
-export interface ServerLaneOptions {
+interface ServerLaneOptions {
   readonly lane: Lane;
   readonly handlers: HandlerTable;
   /** For the bodies of requests. */

@@ -25,7 +25,7 @@ import {
 } from './shard_protocol.ts';
 import type { CallRequest, CallResponse, Peer, PeerState } from './transport.ts';
 
-export interface ShardClientOptions {
+interface ShardClientOptions {
   /** For each call, as `CallOptions.deadlineMs` has it. Default 10 s. */
   readonly deadlineMs?: number;
   /** Gives up whatever is under way. */

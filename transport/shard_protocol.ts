@@ -217,7 +217,7 @@ export function decodeFound(header: Uint8Array): boolean {
   return found;
 }
 
-export interface ScanRequest {
+interface ScanRequest {
   readonly startAfter?: ShardKey;
   readonly limit: number;
 }

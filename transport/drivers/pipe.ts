@@ -135,7 +135,7 @@ class PipeConnection implements Connection {
 }
 
 /** Two ends; what is written to one comes out of the other, a turn of the event loop later. */
-export function pipePair(): readonly [PipeEnd, PipeEnd] {
+function pipePair(): readonly [PipeEnd, PipeEnd] {
   const near = new PipeEnd();
   const far = new PipeEnd();
   near.join(far);

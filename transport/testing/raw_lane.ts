@@ -5,7 +5,7 @@ import { FrameParser, type LaneKind, frameHeaderBytes, frameType, writeFrameHead
 import { encodeHello, nonceBytes, prove } from '../handshake.ts';
 import { certificateName } from '../peer_name.ts';
 
-export interface RawTarget {
+interface RawTarget {
   readonly driver: Driver;
   readonly host: string;
   readonly port: number;
@@ -14,7 +14,7 @@ export interface RawTarget {
   readonly tls?: ClientTls;
 }
 
-export interface RawFrame {
+interface RawFrame {
   readonly type: number;
   readonly flags: number;
   readonly id: number;

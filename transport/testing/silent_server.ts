@@ -6,7 +6,7 @@ import { nonceBytes, prove } from '../handshake.ts';
 import { rawFrame } from './raw_lane.ts';
 import { certificate, host, secret } from './rig.ts';
 
-export interface SilentListener {
+interface SilentListener {
   readonly port: number;
   close(): Promise<void>;
 }
