@@ -191,7 +191,14 @@ export class SimulatedDisk implements FileSystem {
       },
       write: async (pieces, position) => {
         const bytes = Buffer.concat(pieces);
-        await this.#operate('write', name, () => this.#write(inode, { bytes, position, name }));
+        await this.#operate('write', name, () => {
+          try {
+            this.#write(inode, { bytes, position, name });
+          } finally {
+            // The kernel may write back at any time, unasked.
+            if (this.#random.chance(0.2)) this.#sync(inode);
+          }
+        });
       },
       dataSync: async () => {
         const lose = (): void => inode.dirty.clear();
