@@ -194,9 +194,9 @@ describe('RepairWorker', () => {
     cluster.nodes[2]!.current = 'up';
     const other = await commit(randomBytes(5 * stripe));
     const locator = await locatorOf(other);
-    for (const index of [0, 1]) holder(cluster, locator, index).shards.clear();
+    for (const index of [0, 1]) await holder(cluster, locator, index).delete({ objectHash: other, index });
     await get(cluster.store, locator);
-    await expect.poll(() => repairs(cluster.state)).not.toEqual([]);
+    await expect.poll(async () => (await repairs(cluster.state)).length).toBe(4);
     const worker = work();
     await expect.poll(() => repairs(cluster.state), { timeout: 5000 }).toEqual([]);
     expect(worker.progress.failed).toBe(0);

@@ -27,7 +27,7 @@ export class CodecFactory {
     this.kind = module === undefined ? 'crate' : 'kernel';
   }
 
-  /** @throws Error when the kernel was not built (`npm run build:kernel`). */
+  /** @throws Error when the kernel was not built (`make build`). */
   static async open(
     allocate: Allocate = (sizeBytes) => Buffer.allocUnsafeSlow(sizeBytes),
   ): Promise<CodecFactory> {
@@ -35,7 +35,7 @@ export class CodecFactory {
     try {
       bytes = await readFile(kernelPath);
     } catch (cause) {
-      throw new Error(`cannot read ${kernelPath.pathname}: build it with "npm run build:kernel"`, { cause });
+      throw new Error(`cannot read ${kernelPath.pathname}: build it with "make build"`, { cause });
     }
     const module = webAssembly.validate(bytes) ? await webAssembly.compile(bytes) : undefined;
     return new CodecFactory(module, allocate);
