@@ -10,7 +10,7 @@ import { TransportError } from './errors.ts';
 import { ShardClient } from './shard_client.ts';
 import { maxScanLimit, shardMethods } from './shard_protocol.ts';
 import { shardHandlers } from './shard_server.ts';
-import { collect, endless, failing, list, pieces, sha256 } from './testing/bodies.ts';
+import { collect, endless, failing, list, pieces, sha256, watched } from './testing/bodies.ts';
 import { Rig } from './testing/rig.ts';
 import type { Peer } from './transport.ts';
 
@@ -122,6 +122,16 @@ describe.each([
     const client = await connect(storage);
     const put = client.put(key('a', 0), { epoch: 1n, blockSizeBytes: 1024 }, endless());
     await expect(put).rejects.toBeInstanceOf(LogFullError);
+  });
+
+  it('ends the source of a put that never began', async () => {
+    const client = await connect();
+    await client.peer.close();
+    const ended = Promise.withResolvers<undefined>();
+    const body = watched(endless(), ended);
+    const put = client.put(key('a', 0), { epoch: 1n, blockSizeBytes: 1024 }, body);
+    await expect(put).rejects.toMatchObject({ code: 'cancelled' });
+    await ended.promise;
   });
 
   it('can be given up by a signal', async () => {

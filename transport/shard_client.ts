@@ -80,6 +80,7 @@ export class ShardClient implements ShardStorage {
       );
       return decodeStat(response.header);
     } catch (error) {
+      source.abandon();
       // What the caller's own body threw is the caller's to see.
       if (source.failure !== undefined) throw source.failure.cause;
       throw error;
@@ -203,6 +204,12 @@ class PutSource implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array, 
       this.#failure = { cause };
       throw cause;
     }
+  }
+
+  /** The call failed, perhaps before it took anything: the source must learn that nobody reads on. */
+  abandon(): void {
+    // It isn't waited for, and its own failure would only hide the call's.
+    this.return().catch(() => undefined);
   }
 
   async return(): Promise<IteratorResult<Uint8Array, undefined>> {
