@@ -64,7 +64,10 @@ export class DrivenLife implements Life {
         if (failure.cause instanceof DiskFailedError) world.failed();
         else world.violated(failure.cause instanceof Error ? failure.cause : failure);
       },
-      onChange: () => world.checks.state(this.watched, this.#driver),
+      onChange: () => {
+        world.checks.state(this.watched, this.#driver);
+        world.checks.configuration(this.watched, this.#driver);
+      },
     });
     this.#driver.start();
   }
