@@ -104,7 +104,7 @@ export async function greet(peer: Peer, self: Greeting, signal: AbortSignal): Pr
   }
 }
 
-export interface HelloOptions {
+interface HelloOptions {
   readonly self: () => Greeting;
   readonly heard: (greeting: Greeting) => void;
   /** Whether the cluster has removed this incarnation. */

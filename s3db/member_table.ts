@@ -8,7 +8,7 @@ import type { StateMachine } from './state_machine.ts';
  * Where the replicas are that joined after the cluster's birth: rows of a reserved table, so that all learn of them.
  * The configuration file tells of the others; a row wins.
  */
-export const memberTable = 's3db-members';
+const memberTable = 's3db-members';
 const maxMembers = 1000;
 
 /** Announces a replica. */

@@ -71,7 +71,7 @@ export function joinHandler(options: MembershipOptions, heard: (member: Member) 
   };
 }
 
-export interface JoinOptions {
+interface JoinOptions {
   readonly self: Member;
   readonly driver: RaftDriver;
   readonly peers: ReadonlyMap<number, Peer>;

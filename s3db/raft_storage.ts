@@ -18,11 +18,10 @@ export class RaftLogDamagedError extends Error {
 }
 
 /**
- * The Raft log as records of an append-only log. A record is an entry, the hard state, or one of two marks that say
- * where the log begins: *compacted* (entries at and before it are done with, those behind it stay) and *restarted* (a
+ * The Raft log as records of an append-only log. A record is an entry, the hard state, or one of two marks that repeat the hard
+ * state and say where the log begins: *compacted* (entries at and before it are done with, those behind it stay) and *restarted* (a
  * snapshot was installed, everything before the mark is void). Truncation follows from order: an entry replaces all
- * entries from its index on. Whole segments are dropped from the oldest on, after the newest hard state and a
- * compacted mark have been written again behind them.
+ * entries from its index on. Whole segments are dropped from the oldest on, after a mark has been written behind them.
  */
 export class WalRaftStorage implements RaftStorage {
   readonly #log: AppendLog;
@@ -98,12 +97,11 @@ export class WalRaftStorage implements RaftStorage {
     await this.#log.close();
   }
 
-  /** Durable when it resolves with the segment of the first record: nothing before it is needed for the hard state. */
+  /** Durable when it resolves with its segment: nothing before that is needed for the hard state. */
   async #writeMark(type: number, snapshot: SnapshotMeta): Promise<number> {
-    const mark = [hardStateRecord(this.#hardState), markRecord(type, snapshot)];
-    const [first] = await this.#log.append(mark, essential);
-    if (first === undefined) throw new Error('an append gives a position for each record');
-    return first.segment;
+    const [mark] = await this.#log.append([markRecord(type, snapshot, this.#hardState)], essential);
+    if (mark === undefined) throw new Error('an append gives a position for each record');
+    return mark.segment;
   }
 
   /** The oldest segments that hold no entry behind the index. */
@@ -149,17 +147,29 @@ function entryRecord(entry: Entry): LogRecord {
 function hardStateRecord(hardState: HardState): LogRecord {
   const out = new ByteWriter(32);
   out.u8(recordFormat);
-  out.varint(hardState.term);
-  out.u64(hardState.vote);
-  out.varint(hardState.commit);
+  writeHardState(out, hardState);
   return { type: hardStateType, key: noKey, payload: out.finish() };
 }
 
-function markRecord(type: number, snapshot: SnapshotMeta): LogRecord {
-  const out = new ByteWriter(64);
+/** One record for both: between them a crash could leave a commit index behind the end of the log. */
+function markRecord(type: number, snapshot: SnapshotMeta, hardState: HardState): LogRecord {
+  const out = new ByteWriter(96);
   out.u8(recordFormat);
+  writeHardState(out, hardState);
   writeSnapshotMeta(out, snapshot);
   return { type, key: noKey, payload: out.finish() };
+}
+
+function writeHardState(out: ByteWriter, hardState: HardState): void {
+  out.varint(hardState.term);
+  out.u64(hardState.vote);
+  out.varint(hardState.commit);
+}
+
+function readHardState(input: ByteReader): HardState {
+  const term = input.varint();
+  const vote = input.u64();
+  return { term, vote, commit: input.varint() };
 }
 
 /** Follows the records from the oldest on. */
@@ -181,16 +191,15 @@ class LogRecovery {
         this.highest.set(segment, Math.max(head.index, this.highest.get(segment) ?? 0));
         break;
       }
-      case hardStateType: {
-        const term = input.varint();
-        const vote = input.u64();
-        this.hardState = { term, vote, commit: input.varint() };
+      case hardStateType:
+        this.hardState = readHardState(input);
         break;
-      }
       case compactedType:
+        this.hardState = readHardState(input);
         this.#takeCompacted(readSnapshotMeta(input));
         break;
       case restartedType:
+        this.hardState = readHardState(input);
         this.#base = readSnapshotMeta(input);
         this.#entries = [];
         break;

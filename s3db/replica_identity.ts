@@ -93,7 +93,7 @@ export async function saveIdentity(directory: string, identity: ReplicaIdentity)
   }
 }
 
-export interface MemberJson {
+interface MemberJson {
   readonly slot: number;
   readonly replicaId: string;
 }
