@@ -18,7 +18,7 @@ $(INSTALLED): package.json package-lock.json
 
 WASM := backend/checksums/crc64nvme.wasm backend/distributed/erasure/kernel.wasm
 backend/checksums/%.wasm: backend/checksums/assembly/%.ts $(INSTALLED)
-	asc $< -o $@ -O3 --runtime stub --noAssert
+	asc $< -o $@ -O3 --runtime stub --noAssert --initialMemory 2
 backend/distributed/erasure/%.wasm: backend/distributed/erasure/assembly/%.ts $(INSTALLED)
 	asc $< -o $@ -O3 --runtime stub --importMemory --enable simd,relaxed-simd --noAssert
 

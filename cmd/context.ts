@@ -1,4 +1,4 @@
-import type { Config } from './config/load.ts';
+import type { Config } from './config/config.ts';
 import type { Flags } from './flags.ts';
 import type { ClusterIdentity } from './identity.ts';
 import type { Lifecycle } from './lifecycle.ts';

@@ -1,7 +1,7 @@
 import type { Credential, CredentialStore } from '../auth/credentials.ts';
 import { isExampleKey } from '../auth/example_keys.ts';
 import { staticCredentials } from '../auth/static_credentials.ts';
-import type { Config } from './config/load.ts';
+import type { Config } from './config/config.ts';
 import { UsageError } from './errors.ts';
 import { isLoopback, type Roles } from './roles.ts';
 

@@ -5,7 +5,7 @@ import { systemClock } from '../backend/distributed/ports.ts';
 import { openEngine, type Engine } from '../backend/engine/engine.ts';
 import type { S3dbServer } from '../s3db/server.ts';
 import { SkewWatch } from './clock_skew.ts';
-import type { Config } from './config/load.ts';
+import type { Config } from './config/config.ts';
 import type { ProcessContext } from './context.ts';
 import { connectDatabase, type ConnectedDatabase } from './databases.ts';
 import { distributedView } from './distributed_view.ts';
@@ -82,7 +82,7 @@ export async function startDistributed(
 }
 
 /** How much may fail at once, in a line. */
-export function tolerance(config: Config): string {
+function tolerance(config: Config): string {
   const { data, parity } = config.rs;
   const hosts = new Set(config.nodes.map((node) => node.host)).size;
   const shardsPerHost = Math.ceil((data + parity) / hosts);

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import type { Config } from './config/load.ts';
+import type { Config } from './config/config.ts';
 import type { Flags } from './flags.ts';
 
 /**

@@ -1,6 +1,6 @@
 import type { Owner } from '../backend/backend.ts';
 import { openFilesystemBackend } from '../backend/filesystem/filesystem_backend.ts';
-import type { Config } from './config/load.ts';
+import type { Config } from './config/config.ts';
 import type { ProcessContext } from './context.ts';
 import { UsageError } from './errors.ts';
 import { startGateway } from './gateway.ts';

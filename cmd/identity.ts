@@ -4,7 +4,7 @@ import { ensureDevelopmentCertificates } from './certificates/ensure.ts';
 import { CertificateError } from './certificates/errors.ts';
 import { hostFiles, hostsOf } from './certificates/hosts.ts';
 import { loadIdentity, type Identity } from './certificates/identity.ts';
-import type { Config } from './config/load.ts';
+import type { Config } from './config/config.ts';
 import { UsageError } from './errors.ts';
 import type { Flags } from './flags.ts';
 import { certificateName } from '../transport/peer_name.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { loadConfig, type Config } from './config/load.ts';
+import type { Config } from './config/config.ts';
+import { loadConfig } from './config/load.ts';
 import { parseFlags } from './flags.ts';
 import { chooseRoles, type Roles } from './roles.ts';
 

@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import type { Config } from './config/load.ts';
+import type { Config } from './config/config.ts';
 import { UsageError } from './errors.ts';
 import type { Flags } from './flags.ts';
 

@@ -1,4 +1,5 @@
-import { type Config, loadConfig } from './config/load.ts';
+import type { Config } from './config/config.ts';
+import { loadConfig } from './config/load.ts';
 import type { ProcessContext } from './context.ts';
 import { refuseExampleKeys } from './credentials.ts';
 import { databaseUrl, startDatabases } from './databases.ts';

@@ -62,7 +62,7 @@ export async function openStampedStore(directory: string, stamp: Stamp): Promise
 }
 
 /** Opens a node's directory, marking it as this node's where it is empty. */
-export async function openStore(context: ProcessContext, node: NodeConfig): Promise<ShardStore> {
+async function openStore(context: ProcessContext, node: NodeConfig): Promise<ShardStore> {
   const { identity, lifecycle, logger, fatal } = context;
   const stamp = { clusterId: identity.clusterId, nodeId: node.id };
   const store = await openStampedStore(node.path, stamp);

@@ -1,4 +1,4 @@
-import type { Config } from './config/load.ts';
+import type { Config } from './config/config.ts';
 import { UsageError } from './errors.ts';
 
 /** The driver that the config names. */

@@ -1,27 +1,7 @@
-import type { IncomingMessage } from 'node:http';
-import type { HttpBindings } from '@hono/node-server';
 import { Hono, type Context } from 'hono';
-import type { Registry } from 'prom-client';
-import type { PayloadCheck } from '../../auth/request.ts';
-import type { Backend, Owner } from '../../backend/backend.ts';
-import type { Logger } from '../logger.ts';
 import type { ClusterView } from './cluster_view.ts';
 import { objectRoutes } from './object_routes.ts';
-
-export interface AdminOptions {
-  readonly view: ClusterView;
-  readonly backend: Backend;
-  readonly registry: Registry;
-  readonly region: string;
-  readonly logger: Logger;
-  /** Who the request speaks for, if it carries credentials of an administrator; else why not. */
-  readonly authenticate: (request: IncomingMessage) => Promise<Administrator>;
-}
-
-export type Administrator =
-  { readonly owner: Owner; readonly payload: PayloadCheck } | { readonly refusal: string };
-
-export type AdminEnv = { Bindings: HttpBindings; Variables: { owner: Owner; payload: PayloadCheck } };
+import type { AdminEnv, AdminOptions } from './options.ts';
 
 /**
  * The admin listener: health for load balancers (open), the rest for administrators. A port of its own, since

@@ -4,7 +4,7 @@ import { authenticateBasic, isBasic } from '../../auth/basic.ts';
 import type { Credential, CredentialStore } from '../../auth/credentials.ts';
 import { AuthError } from '../../auth/errors.ts';
 import type { PayloadCheck, SignedRequest } from '../../auth/request.ts';
-import type { Administrator } from './app.ts';
+import type { Administrator } from './options.ts';
 
 /** SigV4 (as for S3) or Basic credentials of an `[[auth]]` with `admin = true`. */
 export function administrators(options: {

@@ -5,7 +5,7 @@ import { AuthError } from '../../auth/errors.ts';
 import { decodePayload } from '../../auth/payload.ts';
 import type { BucketInfo, Owner } from '../../backend/backend.ts';
 import { BackendError, type BackendErrorCode } from '../../backend/errors.ts';
-import type { AdminEnv, AdminOptions } from './app.ts';
+import type { AdminEnv, AdminOptions } from './options.ts';
 
 /** The plain REST API: objects and buckets by JSON and raw bodies, for scripts that don't speak S3. */
 export function objectRoutes(options: AdminOptions): Hono<AdminEnv> {

@@ -2,7 +2,8 @@ import { createServer as createHttp } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import { getRequestListener } from '@hono/node-server';
 import type { Identity } from '../certificates/identity.ts';
-import { createAdminApp, type AdminOptions } from './app.ts';
+import { createAdminApp } from './app.ts';
+import type { AdminOptions } from './options.ts';
 
 export interface AdminServer {
   readonly port: number;

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { UsageError } from '../errors.ts';
-import type { Config } from './load.ts';
+import type { Config } from './config.ts';
 
 /** What no single key's type can say. @throws UsageError, one line a problem. */
 export function checkConsistency(config: Config): void {

@@ -4,15 +4,8 @@ import { parse, TomlError } from 'smol-toml';
 import type { z } from 'zod';
 import { UsageError } from '../errors.ts';
 import { checkConsistency } from './consistency.ts';
-import { configSchema, type ConfigFile } from './schema.ts';
-
-/** The configuration as the rest of the program sees it: valid, consistent, every path absolute. */
-export interface Config extends ConfigFile {
-  /** The file it came from, for messages. */
-  readonly file: string;
-  /** Absolute. */
-  readonly base_path: string;
-}
+import type { Config } from './config.ts';
+import { configSchema } from './schema.ts';
 
 /** What flags may override. */
 export interface Overrides {

@@ -3,7 +3,8 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { loadConfig, type Config } from '../../cmd/config/load.ts';
+import type { Config } from '../../cmd/config/config.ts';
+import { loadConfig } from '../../cmd/config/load.ts';
 import { ServerProcess } from './server_process.ts';
 
 const binary = fileURLToPath(new URL('../../bin/s3d', import.meta.url));

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 
-export class CommandFailedError extends Error {
+class CommandFailedError extends Error {
   override readonly name = 'CommandFailedError';
   readonly code: number | null;
   readonly stderr: string;

@@ -1,0 +1,23 @@
+import type { IncomingMessage } from 'node:http';
+import type { HttpBindings } from '@hono/node-server';
+import type { Registry } from 'prom-client';
+import type { PayloadCheck } from '../../auth/request.ts';
+import type { Backend, Owner } from '../../backend/backend.ts';
+import type { Logger } from '../logger.ts';
+import type { ClusterView } from './cluster_view.ts';
+
+export interface AdminOptions {
+  readonly view: ClusterView;
+  readonly backend: Backend;
+  readonly registry: Registry;
+  readonly region: string;
+  readonly logger: Logger;
+  /** Who the request speaks for, if it carries credentials of an administrator; else why not. */
+  readonly authenticate: (request: IncomingMessage) => Promise<Administrator>;
+}
+
+export type Administrator =
+  { readonly owner: Owner; readonly payload: PayloadCheck } | { readonly refusal: string };
+
+/** What the handlers find in the context. */
+export type AdminEnv = { Bindings: HttpBindings; Variables: { owner: Owner; payload: PayloadCheck } };
