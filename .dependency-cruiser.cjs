@@ -28,7 +28,10 @@ module.exports = {
     {
       name: 'no-tests-from-code',
       severity: 'error',
-      from: { path: '^(cmd|s3|auth|backend|s3db|transport|wal)/', pathNot: '\\.test\\.ts$|/testing/|/bench/' },
+      from: {
+        path: '^(cmd|s3|auth|backend|s3db|transport|wal)/',
+        pathNot: '\\.test\\.ts$|/testing/|/bench/',
+      },
       to: { path: '\\.test\\.ts$|^tests/|/testing/' },
     },
     ...Object.entries(allowed).map(([folder, may]) => ({
