@@ -524,8 +524,10 @@ export class RaftCore {
     // A pre-vote for a later term is no vote: this term's vote doesn't bind it, and a leader that went silent neither.
     const free = message.type === 'preVote' && message.term > this.#term;
     const may = free || this.#rules.mayVote(state, message.from);
-    const asVoter = isVoter(this.#log.configuration, this.#id) || this.#rules.votesWhenNotVoter();
-    const granted = may && asVoter && this.#rules.isUpToDate(message, this.#log);
+    const { configuration } = this.#log;
+    const asVoter = isVoter(configuration, this.#id) || this.#rules.votesWhenNotVoter();
+    const asMember = configuration.voters.length > 0 || this.#rules.votesWithoutConfiguration();
+    const granted = may && asVoter && asMember && this.#rules.isUpToDate(message, this.#log);
     const type = message.type === 'vote' ? 'voteReply' : 'preVoteReply';
     if (granted && type === 'voteReply') {
       this.#vote = message.from;

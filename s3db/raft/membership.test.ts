@@ -62,6 +62,12 @@ describe('one server at a time (thesis 4.1)', () => {
     ]);
   });
 
+  test('a replica without a configuration votes for nobody', () => {
+    const request = { from: 1n, term: 3, lastIndex: 5, lastTerm: 2 };
+    expect(blank(4n).step({ type: 'vote', ...request })).toMatchObject([{ granted: false }]);
+    expect(blank(4n).step({ type: 'preVote', ...request })).toMatchObject([{ granted: false }]);
+  });
+
   test('quorums are those of the configuration that was appended, committed or not', () => {
     const group = new Group(new Replica(), new Replica({ id: 2n }), new Replica({ id: 3n }), blank(4n));
     group.elect(1n);

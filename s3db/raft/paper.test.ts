@@ -381,6 +381,18 @@ describe('replication (5.3)', () => {
     expect(more.filter(({ to }) => to === 2n).map(({ prevIndex }) => prevIndex)).toEqual([4, 5]);
   });
 
+  test('when a link breaks, what was under way is sent again after the next sign of life', () => {
+    const replica = new Replica();
+    replica.elect(2n);
+    replica.step({ type: 'appendReply', index: 1 });
+    replica.core.propose(command('x'));
+    replica.settle();
+    replica.core.unreachable(2n);
+    expect(replica.settle()).toEqual([]);
+    const sent = ofType(replica.step({ type: 'heartbeatReply' }), 'append');
+    expect(sent).toMatchObject([{ to: 2n, prevIndex: 1, entries: [{ index: 2 }] }]);
+  });
+
   test('proposals are refused when too much is uncommitted, and let in again after', () => {
     const replica = new Replica();
     expect(replica.core.propose(command('x'))).toBe('notLeader');

@@ -34,6 +34,14 @@ export class SafetyRules {
     return true;
   }
 
+  /**
+   * A replica that belongs to no cluster yet has promised nothing and knows nothing: nobody can rightly count on its vote. Whoever asks takes it
+   * for one that has lost its disk.
+   */
+  votesWithoutConfiguration(): boolean {
+    return false;
+  }
+
   /** Votes belong to an incarnation: what was sent to another id at the same address is none of ours. */
   isAddressedTo(message: Message, id: ReplicaId): boolean {
     return message.to === id;
