@@ -84,7 +84,7 @@ describe('content of any size', () => {
     const { store } = await openCluster({ data: 3, parity: 2 });
     const bytes = randomBytes(65 * mib);
     const { locator } = await put(store, bytes);
-    expect(decodeLocator(locator).blockSizeBytes).toBe(mib);
+    expect(decodeLocator(locator).blockSizeBytes).toBe(mib / 2);
     expect((await get(store, locator)).equals(bytes)).toBe(true);
     await store.close();
   });

@@ -111,7 +111,7 @@ describe('chooseBlockSize', () => {
   it('takes bigger blocks for big content and bounds the stripe', () => {
     expect(chooseBlockSize(3, undefined)).toBe(256 << 10);
     expect(chooseBlockSize(3, 1 << 20)).toBe(256 << 10);
-    expect(chooseBlockSize(3, 1 << 30)).toBe(1 << 20);
+    expect(chooseBlockSize(3, 1 << 30)).toBe(512 << 10);
     for (const data of [1, 12, 33, 100, 255]) {
       expect(data * chooseBlockSize(data, 1 << 30)).toBeLessThanOrEqual(8 << 20);
       expect(chooseBlockSize(data, 1 << 30) % 4096).toBe(0);

@@ -12,7 +12,7 @@ export interface Geometry {
 }
 
 const usualBlockBytes = 256 * 1024;
-const bigBlockBytes = 1024 * 1024;
+const bigBlockBytes = 512 * 1024;
 /** From this size on content takes big blocks. */
 const bigContentBytes = 64 * 1024 * 1024;
 /** Bounds what a request holds where K is big. */
