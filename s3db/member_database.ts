@@ -14,13 +14,11 @@ export class MemberDatabase implements Database {
   }
 
   async get(table: string, key: Uint8Array, options: ReadOptions = {}): Promise<Uint8Array | undefined> {
-    options.signal?.throwIfAborted();
-    return this.#service.get(table, key, readRequest(options));
+    return abortable(options.signal, () => this.#service.get(table, key, readRequest(options)));
   }
 
   async scan(request: ScanRequest, options: ReadOptions = {}): Promise<ScanPage> {
-    options.signal?.throwIfAborted();
-    return this.#service.scan(request, readRequest(options));
+    return abortable(options.signal, () => this.#service.scan(request, readRequest(options)));
   }
 
   async batch(batch: Batch, options: WriteOptions = {}): Promise<{ readonly index: number }> {
@@ -29,6 +27,7 @@ export class MemberDatabase implements Database {
       options.requestId === undefined ? mintRequestId(Date.now()) : parseRequestId(options.requestId);
     if (requestId === undefined) throw new InvalidRequestError('requestId must be a UUIDv7');
     const timeoutMs = options.deadlineMs ?? defaultDeadlineMs;
+    // Once it is under way a write is waited for: only its outcome says whether it was applied.
     const outcome = await this.#service.write(batch, { requestId, timeoutMs });
     switch (outcome.kind) {
       case 'applied':
@@ -51,4 +50,23 @@ export class MemberDatabase implements Database {
 
 function readRequest(options: ReadOptions): { readonly stale: boolean; readonly timeoutMs: number } {
   return { stale: options.consistency === 'stale', timeoutMs: options.deadlineMs ?? defaultDeadlineMs };
+}
+
+/** Rejects with the signal's reason as soon as it says so; what was begun goes on unheard. */
+async function abortable<T>(signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
+  if (signal === undefined) return run();
+  signal.throwIfAborted();
+  const running = run();
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () =>
+      reject(signal.reason instanceof Error ? signal.reason : new Error('the call was given up'));
+    signal.addEventListener('abort', onAbort);
+  });
+  try {
+    return await Promise.race([running, aborted]);
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
+    running.catch(() => undefined);
+  }
 }

@@ -27,6 +27,7 @@ const raftNotice = 'raft';
 const snapshotMethod = 'raft.snapshot';
 /** For the receiver's answer; meanwhile the snapshot must keep moving. */
 const snapshotDeadlineMs = 60_000;
+const complainEveryMs = 10_000;
 
 /** Who holds which slot, as far as is known. */
 export class MemberDirectory {
@@ -69,6 +70,7 @@ export class MemberDirectory {
 export class PeerLinks implements RaftNetwork {
   readonly #options: PeerLinksOptions;
   readonly #envelopeBytes: number;
+  #complainAtMs = 0;
 
   constructor(options: PeerLinksOptions) {
     this.#options = options;
@@ -143,7 +145,7 @@ export class PeerLinks implements RaftNetwork {
   #open(from: PeerId, payload: Uint8Array): Message | undefined {
     const { clusterId, members, logger } = this.#options;
     if (!bytesEqual(payload.subarray(0, this.#envelopeBytes), clusterId)) {
-      logger.warn({ from }, 'a message of another cluster was dropped');
+      this.#complain(from);
       return undefined;
     }
     // A copy of its own: entries stay in memory as views of it, longer than the transport's buffer should.
@@ -154,6 +156,14 @@ export class PeerLinks implements RaftNetwork {
       return undefined;
     }
     return message;
+  }
+
+  /** Now and then: such messages come as often as heartbeats. */
+  #complain(from: PeerId): void {
+    const nowMs = performance.now();
+    if (nowMs < this.#complainAtMs) return;
+    this.#complainAtMs = nowMs + complainEveryMs;
+    this.#options.logger.warn({ from }, 'messages of another cluster are dropped');
   }
 
   #peerOf(replicaId: ReplicaId): Peer | undefined {

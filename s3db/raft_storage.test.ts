@@ -78,6 +78,14 @@ describe('WalRaftStorage', () => {
     expect((await reopen()).entries).toEqual(entries(1, 5));
   });
 
+  it('takes more at once than fits one append of the log', async () => {
+    await storage.restart(base(0, 0));
+    await storage.append({ entries: entries(1, 9, { sizeBytes: 8 * 1024 * 1024 }) });
+    expect((await reopen()).entries.map(({ index, data }) => [index, data.length, data.at(-1)])).toEqual(
+      Array.from({ length: 9 }, (_, i) => [i + 1, 8 * 1024 * 1024, i + 1]),
+    );
+  });
+
   it('starts anew behind an installed snapshot', async () => {
     await storage.restart(base(0, 0));
     await storage.append({ entries: entries(1, 9) });

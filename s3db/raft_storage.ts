@@ -70,7 +70,9 @@ export class WalRaftStorage implements RaftStorage {
     if (records.length === 0) return;
     const mark = { segment: this.#activeSegment() };
     this.#underWay.add(mark);
-    const positions = await this.#log.append(records, essential);
+    // Called one after the other without waiting, so the log keeps their order and may still sync them as one.
+    const groups = await Promise.all(groupsOf(records).map((group) => this.#log.append(group, essential)));
+    const positions = groups.flat();
     const offset = records.length - batch.entries.length;
     for (const [i, entry] of batch.entries.entries()) {
       const segment = positions[offset + i]?.segment;
@@ -136,6 +138,28 @@ const compactedType = 3;
 const restartedType = 4;
 const recordFormat = 1;
 const noKey = new Uint8Array(0);
+const maxAppendBytes = 16 * 1024 * 1024;
+const recordOverheadBytes = 64;
+
+/** Within what the log takes at once. */
+function groupsOf(records: readonly LogRecord[]): readonly (readonly LogRecord[])[] {
+  let bytes = 0;
+  const groups: LogRecord[][] = [[]];
+  for (const record of records) {
+    const size = record.payload instanceof Uint8Array ? record.payload.length : bytesOf(record.payload);
+    if (bytes > 0 && bytes + size > maxAppendBytes) {
+      groups.push([]);
+      bytes = 0;
+    }
+    groups.at(-1)?.push(record);
+    bytes += size + recordOverheadBytes;
+  }
+  return groups;
+}
+
+function bytesOf(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((sum, piece) => sum + piece.length, 0);
+}
 
 function entryRecord(entry: Entry): LogRecord {
   const out = new ByteWriter(24);

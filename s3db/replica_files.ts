@@ -21,6 +21,8 @@ export interface ReplicaFiles {
 }
 
 const logSegmentBytes = 32 * 1024 * 1024;
+/** Raft's own bounds hold what waits far below it; a refusal would be the end of the replica. */
+const maxWaitingLogBytes = 128 * 1024 * 1024;
 
 /**
  * Opens a replica's directory, making a new one.
@@ -29,7 +31,11 @@ const logSegmentBytes = 32 * 1024 * 1024;
  */
 export async function openReplicaFiles(directory: string, slot: number): Promise<ReplicaFiles> {
   const identity = await loadIdentity(directory, slot);
-  const log = await Log.open({ directory: join(directory, 'log'), segmentSizeBytes: logSegmentBytes });
+  const log = await Log.open({
+    directory: join(directory, 'log'),
+    segmentSizeBytes: logSegmentBytes,
+    maxWaitingBytes: maxWaitingLogBytes,
+  });
   const { storage, recovered } = await WalRaftStorage.open(log);
   try {
     if (identity.cluster !== undefined && recovered.snapshot === undefined) {
