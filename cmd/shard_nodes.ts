@@ -14,6 +14,10 @@ import { transportDriver } from './transport_driver.ts';
 import type { NodeConfig } from './roles.ts';
 
 const watchMs = 500;
+/** The data store bounds its own waits; a slow client's upload may keep a shard's stream waiting for long. */
+const shardCallMs = 600_000;
+/** Where five stores share a process, what each holds on its way to the disk adds up. */
+const developmentUnsyncedBytes = 2 * 1024 * 1024;
 
 /** The members of the cluster as this process reaches them, and the connections to those elsewhere. */
 export interface ShardNodes {
@@ -42,16 +46,29 @@ export async function startShardNodes(context: ProcessContext): Promise<ShardNod
     } else {
       const peer = await dial(context, node);
       peers.push(peer);
-      members.push({ id: node.id, host: node.host, storage: new ShardClient(peer), state: () => peer.state });
+      members.push({
+        id: node.id,
+        host: node.host,
+        storage: new ShardClient(peer, { deadlineMs: shardCallMs }),
+        state: () => peer.state,
+      });
     }
   }
   return { members, peers };
 }
 
 /** @throws UsageError for a directory of another node or cluster, or one that another process has open. */
-export async function openStampedStore(directory: string, stamp: Stamp): Promise<ShardStore> {
+export async function openStampedStore(
+  directory: string,
+  stamp: Stamp,
+  maxUnsyncedBytes?: number,
+): Promise<ShardStore> {
   try {
-    return await ShardStore.open({ directory, stamp });
+    return await ShardStore.open({
+      directory,
+      stamp,
+      ...(maxUnsyncedBytes === undefined ? {} : { maxUnsyncedBytes }),
+    });
   } catch (error) {
     const refused =
       error instanceof StampMismatchError ||
@@ -63,9 +80,13 @@ export async function openStampedStore(directory: string, stamp: Stamp): Promise
 
 /** Opens a node's directory, marking it as this node's where it is empty. */
 async function openStore(context: ProcessContext, node: NodeConfig): Promise<ShardStore> {
-  const { identity, lifecycle, logger, fatal } = context;
+  const { identity, lifecycle, logger, fatal, roles } = context;
   const stamp = { clusterId: identity.clusterId, nodeId: node.id };
-  const store = await openStampedStore(node.path, stamp);
+  const store = await openStampedStore(
+    node.path,
+    stamp,
+    roles.development ? developmentUnsyncedBytes : undefined,
+  );
   lifecycle.add(`shard store of node ${node.id}`, () => store.close());
   const upkeep = Upkeep.start(store, {
     directory: node.path,

@@ -2,10 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
-
-import { afterAll } from 'vitest';
 
 import { backendContract } from '../../tests/contract/backend.ts';
 import { quietLogger } from '../../tests/contract/quiet_logger.ts';
@@ -15,17 +11,6 @@ import { openEngine } from '../engine/engine.ts';
 import { LocalState } from '../local_state.ts';
 import { DistributedDataStore } from './data_store.ts';
 import { systemClock } from './ports.ts';
-
-/**
- * The suite bounds memory by what the process holds, collected or not; how much garbage that is depends on how busy
- * the machine is. Collecting ten times a second leaves what is referenced.
- */
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
-const collecting = setInterval(collect, 100);
-afterAll(() => {
-  clearInterval(collecting);
-});
 
 /** The object engine over erasure-coded content on five real shard stores. */
 backendContract('the engine over shards', async () => {
