@@ -251,7 +251,10 @@ export class RaftDriver {
   async #install(ready: Ready): Promise<void> {
     const { snapshot, hardState, entries } = ready;
     if (snapshot === undefined) throw new Error('no snapshot to install');
-    await this.#applying;
+    // In the order of the batches, and the hard state before the state: else a crash between the two steps leaves a
+    // state from a later term than the hard state knows, and the replica can't start.
+    await Promise.all([this.#applying, ...this.#writes.map((write) => write.done)]);
+    if (hardState !== undefined) await this.#options.storage.append({ hardState, entries: [] });
     await this.#options.state.install(snapshot);
     await this.#options.storage.restart(snapshot, hardState);
     if (entries.length > 0) await this.#options.storage.append({ entries });
@@ -304,7 +307,8 @@ export class RaftDriver {
   #compactIfWorthwhile(applied: number): void {
     if (this.#compacting || this.#installing || this.#stopped()) return;
     const upTo = this.#retained.compactionPoint(applied, this.#retention);
-    if (upTo === undefined) return;
+    // A snapshot that came in since may have taken the place of what was applied.
+    if (upTo === undefined || upTo < this.#core.status().firstIndex) return;
     this.#compacting = true;
     const meta = this.#core.snapshotAt(upTo);
     this.#options.storage.compact(meta).then(
