@@ -44,8 +44,9 @@ e2e: $(WASM) ## real processes and real clients (aws-cli, boto3, AWS SDK, rclone
 sim: $(WASM) ## replay one simulated history of the metadata quorum: make sim SEED=n
 	node tests/sim/run.ts --seed $(SEED)
 
-sim-many: $(WASM) ## 2,000 simulated histories
-	node tests/sim/run.ts --seeds 2000
+sim-many: $(WASM) ## 2,000 simulated histories on the real driver, and every known bug as a mutant that must be caught
+	node tests/sim/run.ts --driver --seeds 2000
+	node tests/sim/run.ts --mutants
 
 bench: $(WASM) ## throughput, latency and memory of a cluster, beside this machine's limits
 	node tests/bench/run.ts
