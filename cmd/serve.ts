@@ -1,3 +1,4 @@
+import { collectYoungBuffers } from './buffer_collection.ts';
 import type { Config } from './config/config.ts';
 import { loadConfig } from './config/load.ts';
 import type { ProcessContext } from './context.ts';
@@ -29,6 +30,7 @@ export async function serve(flags: Flags, print: (line: string) => void): Promis
   const ending = Promise.withResolvers<Error | NodeJS.Signals>();
   const reloads = new Map<string, () => Promise<void>>();
   const stopSignals = watchSignals(ending.resolve, logger);
+  const stopCollecting = collectYoungBuffers();
   try {
     const context: ProcessContext = {
       flags,
@@ -58,6 +60,7 @@ export async function serve(flags: Flags, print: (line: string) => void): Promis
     throw error;
   } finally {
     stopSignals();
+    stopCollecting();
     logger.flush();
   }
 }
