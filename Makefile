@@ -7,7 +7,7 @@ SEED ?= 1
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test check e2e bench bench-memory sim sim-many build clean
+.PHONY: help run cluster test check e2e e2e-large bench bench-memory sim sim-many build clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -40,6 +40,9 @@ check: $(WASM) ## types, lint, format, import boundaries, dead code
 
 e2e: $(WASM) ## real processes and real clients (aws-cli, boto3, AWS SDK, rclone)
 	vitest run --config tests/e2e/vitest.config.ts
+
+e2e-large: $(WASM) ## files of up to 1 GB by every client (minutes; not part of CI)
+	vitest run --config tests/e2e-large/vitest.config.ts
 
 sim: $(WASM) ## replay one simulated history of the metadata quorum: make sim SEED=n
 	node tests/sim/run.ts --seed $(SEED)

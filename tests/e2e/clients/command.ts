@@ -19,7 +19,7 @@ export async function runCommand(
   return new Promise((resolve, reject) => {
     const settings = {
       env: options.env,
-      timeout: options.timeoutMs ?? 200_000,
+      timeout: options.timeoutMs ?? 600_000,
       maxBuffer: 64 << 20,
       encoding: 'utf8' as const,
     };
