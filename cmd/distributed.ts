@@ -89,7 +89,7 @@ function tolerance(config: Config): string {
   const databases = Math.floor((config.db.length - 1) / 2);
   const spare = Math.max(0, config.nodes.length - (data + parity));
   return (
-    `RS(${data},${parity}) on ${config.nodes.length} nodes on ${hosts} hosts: ${parity} nodes or ${Math.floor(parity / shardsPerHost)} hosts may fail with ` +
+    `RS(${data},${parity}) on ${config.nodes.length} nodes on ${hosts} ${hosts === 1 ? 'host' : 'hosts'}: ${parity} nodes or ${Math.floor(parity / shardsPerHost)} hosts may fail with ` +
     `all objects readable, ${Math.max(0, parity - 1) + spare} nodes with writes going on; ${databases} of ${config.db.length} databases may fail`
   );
 }
