@@ -4,7 +4,7 @@ import { S3dbServer } from '../s3db/server.ts';
 import type { ProcessContext } from './context.ts';
 import { DatabaseStatus } from './database_status.ts';
 import { urlHost } from './gateway.ts';
-import type { DbConfig } from './roles.ts';
+import { hostOf, type DbConfig } from './roles.ts';
 import { transportDriver } from './transport_driver.ts';
 
 /** How long a start waits for a leader; a replica of a new cluster waits for all others. */
@@ -64,13 +64,13 @@ async function openReplica(context: ProcessContext, db: DbConfig): Promise<S3dbS
   return server;
 }
 
-function addressOf(db: ProcessContext['config']['db'][number]): {
+function addressOf(db: DbConfig): {
   id: number;
   host: string;
   port: number;
   raftPort: number;
 } {
-  return { id: db.id, host: db.host, port: db.port, raftPort: db.raft_port ?? db.port + 1000 };
+  return { id: db.id, host: db.host, port: db.port, raftPort: db.raft_port };
 }
 
 async function clientOptions(context: ProcessContext): Promise<{
@@ -80,8 +80,7 @@ async function clientOptions(context: ProcessContext): Promise<{
   const { config, roles, identity } = context;
   const [db] = config.db;
   if (db === undefined) throw new Error('a distributed backend without [[db]]');
-  const own = roles.nodes.length === 1 ? roles.nodes[0]?.host : undefined;
-  const { ca } = await identity.certificate(own ?? config.host);
+  const { ca } = await identity.certificate(hostOf(roles, config));
   return {
     endpoints: config.db.map(({ id, host, port }) => ({
       id,

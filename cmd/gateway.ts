@@ -8,6 +8,7 @@ import { serveAdmin } from './admin/server.ts';
 import type { ProcessContext } from './context.ts';
 import { openCredentials } from './credentials.ts';
 import { s3Metrics } from './metrics.ts';
+import { hostOf } from './roles.ts';
 
 /** How long requests in flight may take to finish once the process is to stop. */
 const drainMs = 20_000;
@@ -19,7 +20,7 @@ export async function startGateway(
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, roles, identity, lifecycle, logger, clock, onReload } = context;
   const { backend, view, registry } = served;
-  const host = roles.nodes.length === 1 ? (roles.nodes[0]?.host ?? config.host) : config.host;
+  const host = hostOf(roles, config);
   const certificate = config.tls ? await identity.certificate(host) : undefined;
   const credentials = openCredentials(config);
 

@@ -3,7 +3,7 @@ import type { Config } from './config/config.ts';
 import { UsageError } from './errors.ts';
 import type { Flags } from './flags.ts';
 
-export type DbConfig = Config['db'][number] & { readonly raft_port: number };
+export type DbConfig = Config['db'][number];
 export type NodeConfig = Config['nodes'][number];
 
 /** What this process runs. */
@@ -23,7 +23,7 @@ export type IsLocal = (host: string) => boolean;
  * @throws UsageError naming the flag and what would be right.
  */
 export function chooseRoles(flags: Flags, config: Config, isLocal: IsLocal = isLocalAddress): Roles {
-  const dbs = config.db.map((db) => ({ ...db, raft_port: db.raft_port ?? db.port + 1000 }));
+  const dbs = config.db;
   if (flags.dbOnly) {
     return { gateway: false, nodes: [], dbs: [chooseDb(flags, config, dbs, isLocal)], development: false };
   }
@@ -112,4 +112,10 @@ function isLocalAddress(host: string): boolean {
 /** 127.0.0.0/8, ::1 and localhost. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** The host whose certificate this process shows as a gateway and trusts the CA of: its node's, else the config's. */
+export function hostOf(roles: Roles, config: Config): string {
+  const [only, ...others] = roles.nodes;
+  return only !== undefined && others.length === 0 ? only.host : config.host;
 }

@@ -11,7 +11,7 @@ import { clockHandlers } from './clock_skew.ts';
 import type { ProcessContext } from './context.ts';
 import { UsageError } from './errors.ts';
 import { transportDriver } from './transport_driver.ts';
-import type { NodeConfig } from './roles.ts';
+import { hostOf, type NodeConfig } from './roles.ts';
 
 const watchMs = 500;
 /** The data store bounds its own waits; a slow client's upload may keep a shard's stream waiting for long. */
@@ -143,7 +143,7 @@ async function listen(
 async function dial(context: ProcessContext, node: NodeConfig): Promise<DialedPeer> {
   const { identity, lifecycle, logger, roles, config } = context;
   const own = roles.nodes[0];
-  const certificate = await identity.certificate(own?.host ?? config.host);
+  const certificate = await identity.certificate(hostOf(roles, config));
   const peer = dialPeer({
     driver: transportDriver(config),
     host: node.host,

@@ -32,7 +32,7 @@ export function checkConsistency(config: Config): void {
     ...config.db.map((db) => ({ key: `db id ${db.id}`, at: `${db.host}:${db.port}` })),
     ...config.db.map((db) => ({
       key: `db id ${db.id} raft_port`,
-      at: `${db.host}:${db.raft_port ?? db.port + 1000}`,
+      at: `${db.host}:${db.raft_port}`,
     })),
   ];
   for (const at of repeated(ports.map((entry) => entry.at))) {
