@@ -1,5 +1,6 @@
 import type { Backend } from '../backend/backend.ts';
 import { loadConfig } from './config/load.ts';
+import { refuseExampleKeys } from './credentials.ts';
 import { startDatabases } from './databases.ts';
 import { openDistributed } from './distributed.ts';
 import { withEmbeddedDatabase } from './embedded_database.ts';
@@ -41,6 +42,7 @@ export async function openDistributedBackend(options: EmbedOptions): Promise<Emb
   const flags = parseFlags(['-backend', 'distributed', '-config', options.configFile, ...node], {});
   const config = withEmbeddedDatabase(flags, await loadConfig(flags.configFile));
   const roles = chooseRoles(flags, config);
+  refuseExampleKeys(config, roles);
   const logger = options.logger ?? openLogger('warn');
   const lifecycle = new Lifecycle(logger);
   try {
