@@ -136,6 +136,7 @@ export class ClusterMember {
   }
 
   async close(): Promise<void> {
+    // A failure to join was logged where it happened.
     await this.#joining?.catch(() => undefined);
     await this.driver.close();
   }

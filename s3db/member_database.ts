@@ -67,6 +67,7 @@ async function abortable<T>(signal: AbortSignal | undefined, run: () => Promise<
     return await Promise.race([running, aborted]);
   } finally {
     if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
+    // Given up, it goes on to its own deadline; who gave it up has been told why.
     running.catch(() => undefined);
   }
 }

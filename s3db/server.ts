@@ -284,6 +284,7 @@ export class S3dbServer {
     await this.#learning;
     await this.#peers.close();
     await this.#transport?.close();
+    // A failure to save was fatal where it happened; closing only waits for the end of it.
     await this.#saving.catch(() => undefined);
     await this.#files.state.close();
     await this.#files.storage.close();

@@ -310,7 +310,7 @@ class ServerCall implements IncomingCall, Due {
   }
 }
 
-/** Tells a source that nobody reads it, without waiting for it. */
+/** Tells a source that nobody reads it, without waiting for it: how it ends concerns nobody any more. */
 function discard(body: AsyncIterable<Uint8Array>): void {
   const iterator = body[Symbol.asyncIterator]();
   if (iterator.return !== undefined) iterator.return().catch(() => undefined);

@@ -253,6 +253,7 @@ export class DistributedDataStore implements DataStore {
     });
     this.#cleaning.add(all);
     void all.then(() => this.#cleaning.delete(all));
+    // The removals log their own failures; only the deadline rejects here, and behind it they go on.
     return withDeadline(all, { clock: this.#options.clock, ms: cleanUpMs }).catch(() => undefined);
   }
 

@@ -60,6 +60,7 @@ async function writeStream(
     // big one is read while the socket drains.
     while (result.done !== true) {
       const chunk = result.value;
+      // Its failure is met where it is awaited; until then, or behind an error of this chunk, it is not unhandled.
       const following = iterator.next();
       if (sizeBytes !== undefined && sentBytes + chunk.length === sizeBytes) {
         await mustEnd(iterator, following);
