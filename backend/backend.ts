@@ -10,7 +10,8 @@ export interface Backend {
 
   listBuckets(request: ListBucketsRequest): Promise<BucketPage>;
   createBucket(request: CreateBucketRequest): Promise<BucketInfo>;
-  headBucket(request: BucketRequest): Promise<BucketInfo>;
+  headBucket(request: BucketRequest): Promise<Bucket>;
+  updateBucketSettings(request: UpdateBucketSettingsRequest): Promise<void>;
   deleteBucket(request: BucketRequest): Promise<void>;
 
   putObject(request: PutObjectRequest): Promise<ObjectWritten>;
@@ -49,10 +50,52 @@ export interface BucketInfo {
 }
 
 /**
- * Decides whether the request may go on, given the very bucket row that it will act on; throws `BackendError`
- * (AccessDenied) if not. Called before anything is revealed or changed, and again after every re-read.
+ * What an owner sets on a bucket, each a text that the one who wrote it understands: `s3/` checks documents before it
+ * hands them over, the engine reads those that change what it does (`versioning`, `object-lock`).
  */
-export type Authorize = (bucket: BucketInfo) => void;
+export type BucketSetting =
+  | 'acl'
+  | 'cors'
+  | 'encryption'
+  | 'lifecycle'
+  | 'logging'
+  | 'notification'
+  | 'object-lock'
+  | 'ownership'
+  | 'policy'
+  | 'public-access-block'
+  | 'quota'
+  | 'request-payment'
+  | 'tagging'
+  | 'versioning'
+  | 'website';
+
+/** A bucket with all that was set on it: what was never set, or deleted since, is absent. */
+export interface Bucket extends BucketInfo {
+  readonly settings: ReadonlyMap<BucketSetting, string>;
+}
+
+/** The object that a request would read or replace, as far as access to it can depend on it. */
+export interface ExistingObject {
+  readonly key: string;
+  readonly owner: Owner;
+  readonly versionId: string;
+}
+
+/**
+ * Decides whether the request may go on, given the very bucket row that it will act on and, where the request is about
+ * one object and it exists, that object; throws `BackendError` (AccessDenied) if not. Called before anything is
+ * revealed or changed, and again after every re-read.
+ */
+export type Authorize = (bucket: Bucket, object?: ExistingObject) => void;
+
+export interface UpdateBucketSettingsRequest extends BucketRequest {
+  /**
+   * What to set (a text) or to delete (undefined), given the bucket as it is; throws to refuse. Asked again where
+   * another writer was faster.
+   */
+  readonly change: (bucket: Bucket) => Partial<Record<BucketSetting, string | undefined>>;
+}
 
 export interface BucketRequest {
   readonly bucket: string;
@@ -76,6 +119,7 @@ export interface CreateBucketRequest {
   readonly bucket: string;
   readonly owner: Owner;
   readonly region: string;
+  readonly settings?: ReadonlyMap<BucketSetting, string>;
 }
 
 /** Headers that are stored and given back as they came. */

@@ -14,6 +14,7 @@ export type BackendErrorCode =
   | 'InternalError'
   | 'InvalidArgument'
   | 'InvalidBucketName'
+  | 'InvalidBucketState'
   | 'InvalidPart'
   | 'InvalidPartOrder'
   | 'InvalidRange'

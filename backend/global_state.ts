@@ -18,4 +18,4 @@ export interface GlobalState {
 }
 
 /** `state` holds what the machinery itself needs: epochs, leases, repair queue. */
-export type Table = 'buckets' | 'objects' | 'versions' | 'multipart' | 'parts' | 'state';
+export type Table = 'buckets' | 'settings' | 'objects' | 'versions' | 'multipart' | 'parts' | 'state';

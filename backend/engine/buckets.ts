@@ -1,11 +1,14 @@
 import type {
+  Bucket,
   BucketInfo,
   BucketPage,
   BucketRequest,
+  BucketSetting,
   CreateBucketRequest,
   ListBucketsRequest,
   Owner,
 } from '../backend.ts';
+import { changeSettings } from './bucket_settings.ts';
 import { checkBucketName } from './bucket_names.ts';
 import { commit } from './commit.ts';
 import type { EngineContext } from './context.ts';
@@ -37,16 +40,18 @@ export async function createBucket(
     if (existing !== undefined) {
       return { conditions: [], operations: [], result: answerExisting(context, request, existing.row) };
     }
-    const row = newBucket(context, {
+    const empty = newBucket(context, {
       name: request.bucket,
       owner: request.owner,
       region: request.region,
       public: false,
     });
+    const { places, operations } = changeSettings(empty, request.settings ?? []);
+    const row = { ...empty, settingPlaces: places };
     const key = bucketKey(request.bucket);
     return {
       conditions: [rowUnchanged('buckets', key, undefined)],
-      operations: [{ type: 'put', table: 'buckets', key, value: encodeBucket(row) }],
+      operations: [...operations, { type: 'put', table: 'buckets', key, value: encodeBucket(row) }],
       result: infoOf(row),
     };
   });
@@ -108,11 +113,13 @@ function newBucket(
     region: bucket.region,
     public: bucket.public,
     createdMs: Math.floor(context.clock()),
+    settingPlaces: new Map(),
   };
 }
 
-export async function headBucket(context: EngineContext, request: BucketRequest): Promise<BucketInfo> {
-  return infoOf((await readBucket(context, request)).row);
+export async function headBucket(context: EngineContext, request: BucketRequest): Promise<Bucket> {
+  const { row } = await readBucket(context, request);
+  return { ...infoOf(row), settings: row.settings };
 }
 
 /**
@@ -139,10 +146,17 @@ export async function deleteBucket(context: EngineContext, request: BucketReques
         { table: 'versions', prefix: ordered, empty: true },
         { table: 'multipart', prefix: ordered, empty: true },
       ],
-      operations: [{ type: 'delete', table: 'buckets', key: bucket.key }],
+      operations: [
+        ...changeSettings(bucket.row, everySettingGone(bucket.row)).operations,
+        { type: 'delete', table: 'buckets', key: bucket.key },
+      ],
       result: undefined,
     };
   });
+}
+
+function everySettingGone(bucket: BucketRow): [BucketSetting, undefined][] {
+  return [...bucket.settingPlaces.keys()].map((name) => [name, undefined]);
 }
 
 /** An account's buckets in order of their names. */

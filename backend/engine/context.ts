@@ -4,6 +4,7 @@ import type { Checksums } from '../checksums/checksums.ts';
 import type { DataStore } from '../data_store.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { ContentCache } from './content_cache.ts';
+import type { SettingTexts } from './setting_texts.ts';
 
 /** Where the engine tells what an operator should know; pino's loggers fit. */
 export interface EngineLogger {
@@ -19,6 +20,7 @@ export interface EngineContext {
   readonly data: DataStore;
   readonly checksums: Checksums;
   readonly contents: ContentCache;
+  readonly settingTexts: SettingTexts;
   readonly region: string;
   readonly logger: EngineLogger;
   /** Milliseconds since 1970. */

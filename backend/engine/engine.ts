@@ -13,6 +13,7 @@ import {
   listBuckets,
   type ConfiguredBucket,
 } from './buckets.ts';
+import { updateBucketSettings } from './update_bucket_settings.ts';
 import { completeMultipartUpload } from './complete_upload.ts';
 import { ContentCache } from './content_cache.ts';
 import type { EngineContext, EngineLogger } from './context.ts';
@@ -26,10 +27,12 @@ import { listParts } from './list_parts.ts';
 import { listMultipartUploads } from './list_uploads.ts';
 import { listObjectVersions } from './list_versions.ts';
 import { putObject } from './put_object.ts';
+import { SettingTexts } from './setting_texts.ts';
 import { translateErrors } from './translate_errors.ts';
 import { uploadPart, uploadPartCopy } from './upload_part.ts';
 
 const defaultContentCacheBytes = 16 * 1024 ** 2;
+const settingTextsBytes = 16 * 1024 ** 2;
 const defaultGarbageLeaseMs = 30_000;
 
 export interface EngineOptions {
@@ -81,6 +84,7 @@ async function openContext(
     data: options.data,
     checksums: await Checksums.load(),
     contents: new ContentCache(options.contentCacheBytes ?? defaultContentCacheBytes),
+    settingTexts: new SettingTexts(settingTextsBytes),
     region: options.region,
     logger: options.logger,
     clock: options.clock ?? Date.now,
@@ -114,8 +118,11 @@ class ObjectEngine implements Engine {
   createBucket(request: api.CreateBucketRequest): Promise<api.BucketInfo> {
     return this.#run(createBucket, request);
   }
-  headBucket(request: api.BucketRequest): Promise<api.BucketInfo> {
+  headBucket(request: api.BucketRequest): Promise<api.Bucket> {
     return this.#run(headBucket, request);
+  }
+  updateBucketSettings(request: api.UpdateBucketSettingsRequest): Promise<void> {
+    return this.#run(updateBucketSettings, request);
   }
   deleteBucket(request: api.BucketRequest): Promise<void> {
     return this.#run(deleteBucket, request);

@@ -100,6 +100,17 @@ export class RecordFields {
     return this.#fields as Readonly<Record<string, string>>;
   }
 
+  /** All fields, each of which must be text or bytes. */
+  textsOrBytes(): ReadonlyMap<string, string | Uint8Array> {
+    const fields = Object.entries(this.#fields);
+    return new Map(
+      fields.map(([name, value]) => [
+        name,
+        typeof value === 'string' || value instanceof Uint8Array ? value : this.#wrong(name),
+      ]),
+    );
+  }
+
   #missing(name: string): never {
     throw new CorruptRecordError(`${this.#kind} row lacks ${name}`);
   }

@@ -16,6 +16,14 @@ export function bucketKey(bucket: string): Uint8Array {
   return Buffer.from(bucket, 'utf8');
 }
 
+/** What the rows of a bucket's longer settings start with: the bucket's id. */
+export function settingKey(
+  bucketId: Uint8Array,
+  setting: { readonly name: string; readonly digest: Uint8Array },
+): Uint8Array {
+  return Buffer.concat([bucketId, Buffer.from(setting.name, 'utf8'), ZERO, setting.digest]);
+}
+
 /** Row of the current version; with an empty key, what all of the bucket's rows start with. */
 export function currentKey(bucket: string, key: string): Uint8Array {
   return Buffer.from(`${ARN_PREFIX}${bucket}/${key}`, 'utf8');

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import type { BucketSetting } from '../backend.ts';
 import { describe, expect, it } from 'vitest';
 import { CorruptRecordError, encodeRecord } from './record.ts';
 import {
@@ -31,7 +32,22 @@ const contentId = new Uint8Array(32).fill(2);
 const owner = { id: '123456789012', displayName: 'main' };
 const metadata = { system: { contentType: 'text/plain' }, user: { a: 'b' } };
 
-const bucket: BucketRow = { id, name: 'photos', owner, createdMs: 1.7e12, region: 'eu-1', public: true };
+const bucket: BucketRow = {
+  id,
+  name: 'photos',
+  owner,
+  createdMs: 1.7e12,
+  region: 'eu-1',
+  public: true,
+  settingPlaces: new Map(),
+};
+const configuredBucket: BucketRow = {
+  ...bucket,
+  settingPlaces: new Map<BucketSetting, string | Uint8Array>([
+    ['versioning', 'Enabled'],
+    ['policy', new Uint8Array(16).fill(3)],
+  ]),
+};
 const version: VersionRow = {
   bucketId: id,
   contentId,
@@ -85,6 +101,7 @@ interface Kind {
 
 const kinds: Readonly<Record<string, Kind>> = {
   bucket: { row: bucket, encode: encodeBucket, decode: decodeBucket },
+  'bucket with settings': { row: configuredBucket, encode: encodeBucket, decode: decodeBucket },
   version: { row: version, encode: encodeVersion, decode: decodeVersion },
   content: { row: content, encode: encodeContent, decode: decodeContent },
   'content in parts': { row: joined, encode: encodeContent, decode: decodeContent },

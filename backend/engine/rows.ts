@@ -1,5 +1,6 @@
 import type {
   BucketInfo,
+  BucketSetting,
   Checksum,
   ChecksumAlgorithm,
   ChecksumType,
@@ -15,7 +16,12 @@ const VERSION = 1;
 export interface BucketRow extends BucketInfo {
   /** 16 bytes, new each time a bucket is made: rows of an earlier bucket of the same name are told from this one's. */
   readonly id: Uint8Array;
+  /** Where the text of each setting is. */
+  readonly settingPlaces: ReadonlyMap<BucketSetting, SettingPlace>;
 }
+
+/** Short texts stand in the bucket's row; of longer ones, the digest by which their row in `settings` is found. */
+export type SettingPlace = string | Uint8Array;
 
 /** What a listing shows of a version; row of `objects` (the current one) and of `versions` (each). */
 export interface VersionRow {
@@ -100,7 +106,15 @@ export interface CompletedRow {
 }
 
 export function encodeBucket(row: BucketRow): Uint8Array {
-  return encodeRecord(VERSION, { ...row, owner: { ...row.owner } });
+  return encodeRecord(VERSION, {
+    id: row.id,
+    name: row.name,
+    owner: { ...row.owner },
+    createdMs: row.createdMs,
+    region: row.region,
+    public: row.public,
+    ...(row.settingPlaces.size === 0 ? {} : { settings: Object.fromEntries(row.settingPlaces) }),
+  });
 }
 
 export function decodeBucket(bytes: Uint8Array): BucketRow {
@@ -112,6 +126,7 @@ export function decodeBucket(bytes: Uint8Array): BucketRow {
     createdMs: fields.integer('createdMs'),
     region: fields.text('region'),
     public: fields.boolean('public'),
+    settingPlaces: settingPlacesOf(fields.optionalMap('settings')),
   };
 }
 
@@ -307,4 +322,11 @@ function partOf(value: unknown): PartOfContent {
     throw new CorruptRecordError('content row has a wrong part');
   }
   return { contentId, sizeBytes, partNumber, ...(checksum === undefined ? {} : { checksum }) };
+}
+
+/** Names are written by this code alone; what a newer version set is carried through. */
+function settingPlacesOf(fields: RecordFields | undefined): ReadonlyMap<BucketSetting, SettingPlace> {
+  return fields === undefined
+    ? new Map()
+    : (fields.textsOrBytes() as ReadonlyMap<BucketSetting, SettingPlace>);
 }

@@ -1,9 +1,10 @@
-import type { Authorize } from '../backend.ts';
+import type { Authorize, ExistingObject } from '../backend.ts';
 import type { Condition } from '../../s3db/database.ts';
 import type { EngineContext } from './context.ts';
 import { refuse } from './context.ts';
 import { bucketKey, currentKey } from './row_keys.ts';
-import { decodeBucket, decodeVersion, type BucketRow, type VersionRow } from './rows.ts';
+import { decodeBucket, decodeVersion, type VersionRow } from './rows.ts';
+import { loadSettings, type LoadedBucket } from './bucket_settings.ts';
 
 const maxReads = 4;
 
@@ -16,7 +17,7 @@ export interface ReadRow<Row> {
 
 /** What every mutation of an object reads, and is conditional on. */
 export interface Target {
-  readonly bucket: ReadRow<BucketRow>;
+  readonly bucket: ReadRow<LoadedBucket>;
   /** The current version's row. */
   readonly current: ReadRow<VersionRow> | undefined;
   readonly currentKey: Uint8Array;
@@ -32,45 +33,58 @@ export interface TargetName {
 export async function readBucket(
   context: EngineContext,
   request: { readonly bucket: string; readonly authorize: Authorize },
-): Promise<ReadRow<BucketRow>> {
+): Promise<ReadRow<LoadedBucket>> {
   return authorized(await findBucket(context, request.bucket), request);
 }
 
 export async function findBucket(
   context: EngineContext,
   bucket: string,
-): Promise<ReadRow<BucketRow> | undefined> {
+): Promise<ReadRow<LoadedBucket> | undefined> {
   const key = bucketKey(bucket);
-  const bytes = await context.state.get('buckets', key);
-  return bytes === undefined ? undefined : { key, bytes, row: decodeBucket(bytes) };
+  for (let reads = 0; reads < maxReads; reads++) {
+    const bytes = await context.state.get('buckets', key);
+    if (bytes === undefined) return undefined;
+    const row = decodeBucket(bytes);
+    const settings = await loadSettings(context, row);
+    if (settings !== undefined) return { key, bytes, row: { ...row, settings } };
+  }
+  return refuse('SlowDown', 'The bucket keeps changing. Please try again.');
 }
 
 function authorized(
-  bucket: ReadRow<BucketRow> | undefined,
+  bucket: ReadRow<LoadedBucket> | undefined,
   request: { readonly bucket: string; readonly authorize: Authorize },
-): ReadRow<BucketRow> {
+  object?: ExistingObject,
+): ReadRow<LoadedBucket> {
   if (bucket === undefined) {
     refuse('NoSuchBucket', 'The specified bucket does not exist', { BucketName: request.bucket });
   }
-  request.authorize(bucket.row);
+  request.authorize(bucket.row, object);
   return bucket;
 }
 
 /**
  * Reads what belongs to a bucket together with the bucket's row. The two reads run side by side, so a bucket that is
- * deleted and made anew by somebody else between them could lend its permissions to what was in the old one: `of`
- * gives the bucket ids of what was read, and a mismatch has both read again.
+ * deleted and made anew by somebody else between them could lend its permissions to what was in the old one:
+ * `bucketIds` tells those of what was read, and a mismatch has both read again.
  */
 export async function readWithBucket<Read>(
   context: EngineContext,
   request: { readonly bucket: string; readonly authorize: Authorize },
-  inside: { readonly read: () => Promise<Read>; readonly bucketIds: (read: Read) => Iterable<Uint8Array> },
-): Promise<{ bucket: ReadRow<BucketRow>; read: Read }> {
+  inside: {
+    readonly read: () => Promise<Read>;
+    readonly bucketIds: (read: Read) => Iterable<Uint8Array>;
+    /** The object that the request is about, for `authorize`. */
+    readonly object?: (read: Read) => ExistingObject | undefined;
+  },
+): Promise<{ bucket: ReadRow<LoadedBucket>; read: Read }> {
   for (let reads = 0; reads < maxReads; reads++) {
     const [found, read] = await Promise.all([findBucket(context, request.bucket), inside.read()]);
-    const bucket = authorized(found, request);
-    if ([...inside.bucketIds(read)].every((id) => Buffer.compare(id, bucket.row.id) === 0))
-      return { bucket, read };
+    const ownRows = [...inside.bucketIds(read)].every(
+      (id) => found === undefined || Buffer.compare(id, found.row.id) === 0,
+    );
+    if (ownRows) return { bucket: authorized(found, request, inside.object?.(read)), read };
   }
   return refuse('SlowDown', 'The bucket keeps changing. Please try again.');
 }
@@ -81,8 +95,14 @@ export async function readTarget(context: EngineContext, request: TargetName): P
   const { bucket, read } = await readWithBucket(context, request, {
     read: () => readCurrent(context, key),
     bucketIds: (current) => (current === undefined ? [] : [current.row.bucketId]),
+    object: (current) => (current === undefined ? undefined : existingObject(request.key, current.row)),
   });
   return { bucket, current: read, currentKey: key };
+}
+
+/** What of a version's row access can depend on. */
+function existingObject(key: string, row: VersionRow): ExistingObject {
+  return { key, owner: row.owner, versionId: row.versionId };
 }
 
 async function readCurrent(
@@ -98,7 +118,7 @@ export function unchanged(target: Target): Condition[] {
   return [bucketUnchanged(target.bucket), rowUnchanged('objects', target.currentKey, target.current)];
 }
 
-export function bucketUnchanged(bucket: ReadRow<BucketRow>): Condition {
+export function bucketUnchanged(bucket: ReadRow<unknown>): Condition {
   return { table: 'buckets', key: bucket.key, equals: bucket.bytes };
 }
 

@@ -31,8 +31,11 @@ export class ServedBuckets implements Engine {
   createBucket(request: api.CreateBucketRequest): Promise<api.BucketInfo> {
     return this.#engine.createBucket(request);
   }
-  headBucket(request: api.BucketRequest): Promise<api.BucketInfo> {
+  headBucket(request: api.BucketRequest): Promise<api.Bucket> {
     return this.#engine.headBucket(request);
+  }
+  updateBucketSettings(request: api.UpdateBucketSettingsRequest): Promise<void> {
+    return this.#engine.updateBucketSettings(request);
   }
 
   async deleteBucket(request: api.BucketRequest): Promise<void> {

@@ -2,8 +2,10 @@ import { createHash, randomUUID } from 'node:crypto';
 import type {
   Authorize,
   Backend,
+  Bucket,
   BucketInfo,
   BucketRequest,
+  BucketSetting,
   HeadObjectRequest,
   IncomingBody,
   ObjectHead,
@@ -16,6 +18,7 @@ import type {
   Owner,
   PartWritten,
   Preconditions,
+  UpdateBucketSettingsRequest,
   UploadRequest,
 } from '../../backend/backend.ts';
 import type { Checksum } from '../../backend/backend.ts';
@@ -28,6 +31,11 @@ interface StoredObject {
   readonly lastModifiedMs: number;
   readonly metadata: ObjectMetadata;
   readonly checksum: Checksum;
+}
+
+interface StoredBucket extends Bucket {
+  readonly settings: Map<BucketSetting, string>;
+  readonly objects: Map<string, StoredObject>;
 }
 
 interface StoredUpload {
@@ -44,7 +52,7 @@ interface StoredUpload {
  */
 export class MemoryBackend implements Backend {
   readonly type = 'filesystem';
-  readonly buckets = new Map<string, BucketInfo & { readonly objects: Map<string, StoredObject> }>();
+  readonly buckets = new Map<string, StoredBucket>();
   readonly uploads = new Map<string, StoredUpload>();
   /** The requests as they came, newest last. */
   readonly calls: { readonly name: string; readonly request: unknown }[] = [];
@@ -60,6 +68,7 @@ export class MemoryBackend implements Backend {
       createdMs: this.nowMs,
       region: 'ap-southeast-2',
       public: options.public ?? false,
+      settings: new Map(),
       objects: new Map(),
     });
   }
@@ -137,10 +146,23 @@ export class MemoryBackend implements Backend {
     return this.headBucket({ bucket: request.bucket, authorize: () => undefined });
   }
 
-  async headBucket(request: BucketRequest): Promise<BucketInfo> {
+  async headBucket(request: BucketRequest): Promise<Bucket> {
     await this.#begin('headBucket', request);
     this.#bucket(request.bucket, request.authorize);
-    return this.buckets.get(request.bucket) as BucketInfo;
+    return this.buckets.get(request.bucket) as Bucket;
+  }
+
+  async updateBucketSettings(request: UpdateBucketSettingsRequest): Promise<void> {
+    await this.#begin('updateBucketSettings', request);
+    this.#bucket(request.bucket, request.authorize);
+    const bucket = this.buckets.get(request.bucket) as StoredBucket;
+    for (const [name, text] of Object.entries(request.change(bucket)) as [
+      BucketSetting,
+      string | undefined,
+    ][]) {
+      if (text === undefined) bucket.settings.delete(name);
+      else bucket.settings.set(name, text);
+    }
   }
 
   async deleteBucket(request: BucketRequest): Promise<void> {

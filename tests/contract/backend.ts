@@ -8,6 +8,7 @@ import { multipartCases } from './backend_multipart.ts';
 import { objectCases } from './backend_objects.ts';
 import { preconditionCases } from './backend_preconditions.ts';
 import { bucketRaceCases, raceCases } from './backend_races.ts';
+import { settingCases } from './backend_settings.ts';
 
 interface OpenedBackend {
   readonly backend: Backend;
@@ -40,6 +41,7 @@ export function backendContract(
     if (abilities.makesBuckets) {
       bucketCases(backend);
       bucketRaceCases(backend);
+      settingCases(backend);
       neighbourCases(backend);
     }
     objectCases(backend);
