@@ -10,6 +10,8 @@ export interface StartOptions {
   /** What to call it in messages. */
   readonly name: string;
   readonly args: readonly string[];
+  /** Default: `bin/s3d`. Must print a ready line as that does. */
+  readonly command?: string;
   readonly env?: Readonly<Record<string, string>>;
   /** Gets stderr (the log). */
   readonly logFile: string;
@@ -40,7 +42,7 @@ export class ServerProcess {
 
   /** Starts the process and waits for its ready line. @throws when it exits first or takes too long. */
   static async start(options: StartOptions): Promise<ServerProcess> {
-    const child = spawn(binary, options.args, {
+    const child = spawn(options.command ?? binary, options.args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...options.env },
     });
