@@ -4,10 +4,11 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 CLUSTER_CONFIG ?= cluster.toml
 SEED ?= 1
+BACKEND ?= filesystem
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test check e2e e2e-large bench bench-memory sim sim-many build clean
+.PHONY: help run cluster test check e2e e2e-large bench bench-memory sim sim-many conformance build clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -50,6 +51,9 @@ sim: $(WASM) ## replay one simulated history of the metadata quorum: make sim SE
 sim-many: $(WASM) ## 2,000 simulated histories on the real driver, and every known bug as a mutant that must be caught
 	node tests/sim/run.ts --driver --seeds 2000
 	node tests/sim/run.ts --mutants
+
+conformance: $(WASM) ## Ceph's public S3 suite from a checkout of yours: make conformance SUITE=../s3-tests BACKEND=distributed
+	node tests/conformance/run.ts --suite $(SUITE) --backend $(BACKEND)
 
 bench: $(WASM) ## throughput, latency and memory of a cluster, beside this machine's limits
 	node tests/bench/run.ts

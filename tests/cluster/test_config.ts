@@ -12,6 +12,7 @@ export interface TestConfigOptions {
   readonly extra?: string;
   /** TOML of top-level keys. */
   readonly top?: string;
+  readonly region?: string;
 }
 
 export interface TestConfig {
@@ -42,7 +43,7 @@ export async function writeTestConfig(options: TestConfigOptions): Promise<TestC
   const nodes = Array.from({ length: options.nodes }, (_, i) => nodeTable(i, base));
   const lines = [
     'version = "1.0"',
-    `region = "${testRegion}"`,
+    `region = "${options.region ?? testRegion}"`,
     'host = "127.0.0.1"',
     `port = ${base}`,
     `base_path = "${basePath}"`,

@@ -1,0 +1,200 @@
+/**
+ * Runs Ceph's public S3 suite (https://github.com/ceph/s3-tests) against a store that it starts, with three accounts:
+ *
+ *   node tests/conformance/run.ts --suite ../s3-tests [--backend filesystem|distributed] [--workers 4] [-- pytest arguments]
+ *
+ * The suite is a checkout of your own; nothing of it is kept here. Without pytest arguments all of test_s3.py and
+ * test_headers.py run. Each case's outcome goes to artifacts/conformance/<backend>.xml (JUnit) and, one line a case, to
+ * <backend>.txt; exit code 0 says that the suite ran, not that all cases passed.
+ */
+import { execFile, spawn } from 'node:child_process';
+import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { parseArgs, promisify } from 'node:util';
+import { Cluster } from '../cluster/cluster.ts';
+import { ServerProcess } from '../cluster/server_process.ts';
+import { otherKeys, testKeys, writeTestConfig, type TestConfig } from '../cluster/test_config.ts';
+import { outcomesOf } from './outcomes.ts';
+
+const directory = resolve('artifacts/conformance');
+/** Where the suite's clients sign for, having no region of their own. */
+const region = 'us-east-1';
+/** Seconds that stand for a day of lifecycle rules. */
+const lifecycleDayS = 10;
+const caseTimeoutS = 300;
+const tenantKeys = {
+  accessKeyId: 'AKIATENANTTENANTTEN1',
+  secretAccessKey: 'test-secret-key-of-the-tenant-account',
+};
+
+const { values: flags, positionals: pytestArguments } = parseArgs({
+  options: {
+    suite: { type: 'string' },
+    backend: { type: 'string', default: 'filesystem' },
+    workers: { type: 'string', default: '4' },
+  },
+  allowPositionals: true,
+});
+await main();
+
+async function main(): Promise<void> {
+  const suite = flags.suite;
+  if (suite === undefined || !['filesystem', 'distributed'].includes(flags.backend)) {
+    throw new Error('usage: run.ts --suite CHECKOUT [--backend filesystem|distributed] [--workers N]');
+  }
+  const venv = await installSuite(suite);
+  const store = await startStore(flags.backend);
+  try {
+    const settings = join(store.config.directory, 's3tests.conf');
+    await writeFile(settings, suiteSettings(store.config.port));
+    const report = join(directory, `${flags.backend}.xml`);
+    await runSuite({ suite, venv, settings, report });
+    const outcomes = outcomesOf(await readFile(report, 'utf8'));
+    const lines = outcomes.map(({ name, outcome, reason }) => `${outcome}\t${name}\t${reason}`);
+    await writeFile(join(directory, `${flags.backend}.txt`), `${lines.join('\n')}\n`);
+    for (const outcome of ['passed', 'failed', 'skipped'] as const) {
+      process.stdout.write(`${outcome}: ${outcomes.filter((one) => one.outcome === outcome).length}\n`);
+    }
+  } finally {
+    await store.stop();
+  }
+}
+
+async function startStore(
+  backend: string,
+): Promise<{ readonly config: TestConfig; readonly stop: () => Promise<void> }> {
+  const distributed = backend === 'distributed';
+  const config = await writeTestConfig({
+    nodes: distributed ? 5 : 0,
+    databases: distributed ? 3 : 0,
+    region,
+    extra: `[[auth]]
+access_key_id = "${tenantKeys.accessKeyId}"
+secret_access_key = "${tenantKeys.secretAccessKey}"
+account_id = "333333333333"
+name = "tenant"
+`,
+  });
+  if (distributed) {
+    const cluster = await Cluster.start(config.file);
+    return {
+      config,
+      stop: async () => {
+        await cluster.stop();
+        await config.remove();
+      },
+    };
+  }
+  const server = await ServerProcess.start({
+    name: 'filesystem',
+    args: ['-config', config.file],
+    logFile: join(directory, 'filesystem.log'),
+  });
+  return {
+    config,
+    stop: async () => {
+      await server.kill('SIGTERM');
+      await config.remove();
+    },
+  };
+}
+
+/** A virtual environment with what the suite's own requirements.txt names. */
+async function installSuite(suite: string): Promise<string> {
+  const venv = join(directory, 'venv');
+  await mkdir(directory, { recursive: true });
+  const pytest = join(venv, 'bin/pytest');
+  const installed = await access(pytest).then(
+    () => true,
+    () => false,
+  );
+  if (installed) return venv;
+  const run = promisify(execFile);
+  await run('python3', ['-m', 'venv', '--clear', venv]);
+  await run(join(venv, 'bin/pip'), [
+    'install',
+    '--quiet',
+    '--disable-pip-version-check',
+    '-r',
+    join(suite, 'requirements.txt'),
+    'pytest-xdist',
+    'pytest-timeout',
+  ]);
+  return venv;
+}
+
+async function runSuite(run: {
+  readonly suite: string;
+  readonly venv: string;
+  readonly settings: string;
+  readonly report: string;
+}): Promise<void> {
+  const cases =
+    pytestArguments.length > 0
+      ? pytestArguments
+      : ['s3tests/functional/test_s3.py', 's3tests/functional/test_headers.py'];
+  const pytest = spawn(
+    join(run.venv, 'bin/pytest'),
+    [
+      '-q',
+      '--tb=line',
+      '-p',
+      'no:cacheprovider',
+      `--timeout=${caseTimeoutS}`,
+      `--numprocesses=${flags.workers}`,
+      `--junitxml=${run.report}`,
+      ...cases,
+    ],
+    {
+      cwd: run.suite,
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: {
+        ...process.env,
+        S3TEST_CONF: run.settings,
+        AWS_DEFAULT_REGION: region,
+      },
+    },
+  );
+  await new Promise<void>((done, fail) => {
+    pytest.once('error', fail);
+    // 0: all passed, 1: some failed. Anything else means that the suite did not run.
+    pytest.once('exit', (code) =>
+      code === 0 || code === 1 ? done() : fail(new Error(`pytest ended with ${code}`)),
+    );
+  });
+}
+
+function suiteSettings(port: number): string {
+  const account = (
+    section: string,
+    keys: typeof testKeys,
+    who: { readonly id: string; readonly name: string },
+  ): string => `
+[${section}]
+display_name = ${who.name}
+user_id = ${who.id}
+email = ${who.name}@example.com
+access_key = ${keys.accessKeyId}
+secret_key = ${keys.secretAccessKey}
+`;
+  const main = { id: '111111111111', name: 'main' };
+  const other = { id: '222222222222', name: 'other' };
+  const tenant = { id: '333333333333', name: 'tenant' };
+  // The suite can't be given a CA: verify=True would mean the public ones. The last three are for IAM and STS, which the suite wants named although their cases aren't run.
+  return `[DEFAULT]
+host = 127.0.0.1
+port = ${port}
+is_secure = True
+ssl_verify = False
+
+[fixtures]
+bucket prefix = s3d-{random}-
+${account('s3 main', testKeys, main)}api_name = ${region}
+lc_debug_interval = ${lifecycleDayS}
+${account('s3 alt', otherKeys, other)}
+${account('s3 tenant', tenantKeys, tenant)}tenant =
+${account('iam', testKeys, main)}
+${account('iam root', testKeys, main)}
+${account('iam alt root', otherKeys, other)}
+`;
+}
