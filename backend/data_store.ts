@@ -15,8 +15,8 @@ export interface DataStore {
     options: WriteContentOptions,
   ): Promise<WrittenContent>;
   /**
-   * Bytes `range` of the content (default: all), verified before they are yielded. Rejects before the first byte
-   * where the content can't be had at all.
+   * Bytes `range` of the content (default: all), verified before they are yielded, in pieces that are the reader's to
+   * keep. Rejects before the first byte where the content can't be had at all.
    * @throws ContentMissingError when no byte of it is left (the caller re-reads the metadata before it counts as loss),
    *   ContentDamagedError when too few good pieces are left, UnavailableError when too few places answer.
    */
