@@ -5,10 +5,11 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 CLUSTER_CONFIG ?= cluster.toml
 SEED ?= 1
 BACKEND ?= filesystem
+CAMPAIGN_MINUTES ?= 5
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test check e2e e2e-large bench bench-memory sim sim-many conformance build clean
+.PHONY: help run cluster test check e2e e2e-large bench bench-memory sim sim-many campaign campaign-db conformance build clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -54,6 +55,11 @@ sim-many: $(WASM) ## 2,000 simulated histories on the real driver, and every kno
 
 conformance: $(WASM) ## Ceph's public S3 suite from a checkout of yours: make conformance SUITE=../s3-tests BACKEND=distributed
 	node tests/conformance/run.ts --suite $(SUITE) --backend $(BACKEND)
+
+campaign: campaign-db ## real processes under faults, everything checked: make campaign CAMPAIGN_MINUTES=60
+
+campaign-db: $(WASM) ## the database's part of it: kill, pause, partitions, lost disks; a linearizable history
+	node tests/campaign/database.ts --minutes $(CAMPAIGN_MINUTES) --seed $(SEED)
 
 bench: $(WASM) ## throughput, latency and memory of a cluster, beside this machine's limits
 	node tests/bench/run.ts
