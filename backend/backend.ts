@@ -19,6 +19,7 @@ export interface Backend {
   headObject(request: HeadObjectRequest): Promise<ObjectHead>;
   deleteObject(request: DeleteObjectRequest): Promise<ObjectDeleted>;
   copyObject(request: CopyObjectRequest): Promise<ObjectWritten>;
+  updateObjectAcl(request: UpdateObjectAclRequest): Promise<ObjectAclUpdated>;
 
   listObjects(request: ListObjectsRequest): Promise<ObjectPage>;
   listObjectVersions(request: ListVersionsRequest): Promise<VersionPage>;
@@ -80,6 +81,8 @@ export interface ExistingObject {
   readonly key: string;
   readonly owner: Owner;
   readonly versionId: string;
+  /** As it was set; absent: the owner has full control and nobody else anything. */
+  readonly acl?: string;
 }
 
 /**
@@ -96,6 +99,15 @@ export interface UpdateBucketSettingsRequest extends BucketRequest {
    */
   readonly change: (bucket: Bucket) => Partial<Record<BucketSetting, string | undefined>>;
 }
+
+/** Whose an object is to be, and its ACL where that isn't the default. The text is for `s3/` to understand. */
+export interface ObjectOwnership {
+  readonly owner: Owner;
+  readonly acl?: string;
+}
+
+/** Decides it under the very bucket row with which the object is committed; throws to refuse. */
+export type DecideOwnership = (bucket: Bucket) => ObjectOwnership;
 
 export interface BucketRequest {
   readonly bucket: string;
@@ -170,7 +182,9 @@ export interface Preconditions {
 
 export interface PutObjectRequest extends BucketRequest {
   readonly key: string;
+  /** Who writes the object. It is theirs unless `ownership` decides otherwise. */
   readonly owner: Owner;
+  readonly ownership?: DecideOwnership;
   readonly metadata: ObjectMetadata;
   readonly body: IncomingBody;
   readonly preconditions?: Preconditions;
@@ -241,11 +255,25 @@ export interface ObjectSource {
 export interface CopyObjectRequest extends BucketRequest {
   readonly key: string;
   readonly owner: Owner;
+  /** As in `PutObjectRequest`: neither owner nor ACL of the source are copied. */
+  readonly ownership?: DecideOwnership;
   readonly source: ObjectSource;
   /** Given: replaces the source's (`x-amz-metadata-directive: REPLACE`); absent: copied. */
   readonly metadata?: ObjectMetadata;
   readonly checksumAlgorithm?: ChecksumAlgorithm;
   readonly preconditions?: Preconditions;
+}
+
+export interface UpdateObjectAclRequest extends BucketRequest {
+  readonly key: string;
+  readonly versionId?: string;
+  /** The new ACL, undefined for the default, given what it is set on; throws to refuse. */
+  readonly change: (bucket: Bucket, object: ExistingObject) => string | undefined;
+}
+
+export interface ObjectAclUpdated {
+  /** Present where the bucket is versioned. */
+  readonly versionId?: string;
 }
 
 export interface ListObjectsRequest extends BucketRequest {
@@ -298,7 +326,9 @@ export interface VersionPage {
 
 export interface CreateUploadRequest extends BucketRequest {
   readonly key: string;
+  /** Who begins the upload. The object will be theirs unless `ownership` decides otherwise. */
   readonly owner: Owner;
+  readonly ownership?: DecideOwnership;
   readonly metadata: ObjectMetadata;
   readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly type?: ChecksumType };
 }
@@ -347,6 +377,7 @@ export interface PartSummary {
 export interface PartPage {
   readonly parts: readonly PartSummary[];
   readonly owner: Owner;
+  readonly initiator: Owner;
   readonly storageClass: string;
   readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly type: ChecksumType };
   readonly next?: number;
@@ -383,6 +414,7 @@ export interface UploadSummary {
   readonly uploadId: string;
   readonly initiatedMs: number;
   readonly owner: Owner;
+  readonly initiator: Owner;
   readonly storageClass: string;
 }
 

@@ -61,6 +61,7 @@ async function propose(
     key: request.key,
     contentId,
     owner: upload.row.owner,
+    acl: upload.row.acl,
     metadata: upload.row.metadata,
     ...object,
     place: {

@@ -13,7 +13,7 @@ import { ingest, maxSinglePutBytes } from './ingest.ts';
 import { endStream } from './owned_stream.ts';
 import { checkKey } from './object_keys.ts';
 import { checkSourcePreconditions, checkWritePreconditions } from './preconditions.ts';
-import { commitContent } from './put_object.ts';
+import { commitContent, ownershipOf } from './put_object.ts';
 import { readTarget } from './targets.ts';
 
 /** Reads the source's bytes and writes them anew; the copy is of one piece whatever its source was. */
@@ -23,6 +23,7 @@ export async function copyObject(context: EngineContext, request: CopyObjectRequ
   refuseOntoItself(request);
   const target = await readTarget(context, request);
   checkWritePreconditions(request.preconditions, target.current?.row);
+  ownershipOf(request, target.bucket.row);
   const asked = sourceRequest(source, request.signal);
   const size = (await findObject(context, asked, checkSourcePreconditions)).head.sizeBytes;
   if (size > maxSinglePutBytes) {

@@ -6,6 +6,7 @@ import { refuse } from './context.ts';
 import { STANDARD } from './current_version.ts';
 import { mintId, uploadIdText } from './ids.ts';
 import { checkKey } from './object_keys.ts';
+import { ownershipOf } from './put_object.ts';
 import { uploadKey } from './row_keys.ts';
 import { encodeUpload } from './rows.ts';
 import { bucketUnchanged, readBucket } from './targets.ts';
@@ -19,9 +20,12 @@ export async function createMultipartUpload(
   const uploadId = mintId(context);
   await commit(context, async () => {
     const bucket = await readBucket(context, request);
+    const { owner, acl } = ownershipOf(request, bucket.row);
     const value = encodeUpload({
       bucketId: bucket.row.id,
-      owner: request.owner,
+      owner,
+      ...(owner.id === request.owner.id ? {} : { initiator: request.owner }),
+      ...(acl === undefined ? {} : { acl }),
       metadata: request.metadata,
       initiatedMs: Math.floor(context.clock()),
       storageClass: STANDARD,

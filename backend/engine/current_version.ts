@@ -18,6 +18,7 @@ interface NewVersion {
   readonly owner: Owner;
   readonly metadata: ObjectMetadata;
   readonly checksum?: Checksum;
+  readonly acl?: string | undefined;
   /** Where the bytes are. */
   readonly place: Pick<ContentRow, 'locator'> | Pick<ContentRow, 'parts'>;
 }
@@ -47,6 +48,7 @@ export function replaceCurrent(
     ...(version.checksum === undefined
       ? {}
       : { checksum: { algorithm: version.checksum.algorithm, type: version.checksum.type } }),
+    ...(version.acl === undefined ? {} : { acl: version.acl }),
   };
   const value = encodeVersion(row);
   const content = encodeContent({

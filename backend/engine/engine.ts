@@ -29,6 +29,7 @@ import { listObjectVersions } from './list_versions.ts';
 import { putObject } from './put_object.ts';
 import { SettingTexts } from './setting_texts.ts';
 import { translateErrors } from './translate_errors.ts';
+import { updateObjectAcl } from './update_object_acl.ts';
 import { uploadPart, uploadPartCopy } from './upload_part.ts';
 
 const defaultContentCacheBytes = 16 * 1024 ** 2;
@@ -142,6 +143,9 @@ class ObjectEngine implements Engine {
   }
   copyObject(request: api.CopyObjectRequest): Promise<api.ObjectWritten> {
     return this.#run(copyObject, request);
+  }
+  updateObjectAcl(request: api.UpdateObjectAclRequest): Promise<api.ObjectAclUpdated> {
+    return this.#run(updateObjectAcl, request);
   }
 
   listObjects(request: api.ListObjectsRequest): Promise<api.ObjectPage> {

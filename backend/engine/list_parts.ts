@@ -9,8 +9,8 @@ const maxPartsPerPage = 1000;
 export async function listParts(context: EngineContext, request: ListPartsRequest): Promise<PartPage> {
   checkKey(request.key);
   const { upload, uploadId } = await readUpload(context, request);
-  const { owner, storageClass, checksum, checksumChosen } = upload.row;
-  const answer = { owner, storageClass, ...(checksumChosen ? { checksum } : {}) };
+  const { owner, initiator = owner, storageClass, checksum, checksumChosen } = upload.row;
+  const answer = { owner, initiator, storageClass, ...(checksumChosen ? { checksum } : {}) };
   if (request.maxParts < 1) return { ...answer, parts: [] };
   const limit = Math.min(request.maxParts, maxPartsPerPage);
   const { parts, more } = await scanParts(context, uploadId, { after: request.partNumberMarker, limit });

@@ -40,6 +40,7 @@ export async function listMultipartUploads(
     uploadId: uploadIdText(uploadIdOfKey(key)),
     initiatedMs: row.initiatedMs,
     owner: row.owner,
+    initiator: row.initiator ?? row.owner,
     storageClass: row.storageClass,
   }));
   const prefixes = prefixesOf(bucket, read.page.prefixes);

@@ -1,6 +1,9 @@
 import type {
+  Bucket,
   Checksum,
+  DecideOwnership,
   ObjectMetadata,
+  ObjectOwnership,
   ObjectWritten,
   Owner,
   Preconditions,
@@ -22,6 +25,8 @@ export async function putObject(context: EngineContext, request: PutObjectReques
   checkKey(request.key);
   const target = await readTarget(context, request);
   checkWritePreconditions(request.preconditions, target.current?.row);
+  // What the bucket doesn't allow is refused before the body is asked for.
+  ownershipOf(request, target.bucket.row);
   const algorithm = request.body.checksum?.algorithm ?? defaultAlgorithm;
   const content = await ingest(context, {
     contentId: contentIdOf(request.bucket, request.key, mintId(context)),
@@ -40,9 +45,18 @@ export async function putObject(context: EngineContext, request: PutObjectReques
   });
 }
 
+/** Whose the object is to be, and its ACL. */
+export function ownershipOf(
+  request: { readonly owner: Owner; readonly ownership?: DecideOwnership },
+  bucket: Bucket,
+): ObjectOwnership {
+  return request.ownership?.(bucket) ?? { owner: request.owner };
+}
+
 /** Content that is to become an object of one piece. */
 interface ContentToName extends TargetName {
   readonly owner: Owner;
+  readonly ownership?: DecideOwnership;
   readonly metadata: ObjectMetadata;
   readonly preconditions?: Preconditions;
   readonly signal?: AbortSignal;
@@ -66,7 +80,7 @@ export async function commitContent(context: EngineContext, request: ContentToNa
         contentId: content.contentId,
         sizeBytes: content.sizeBytes,
         etag,
-        owner: request.owner,
+        ...ownershipOf(request, target.bucket.row),
         metadata: request.metadata,
         place: { locator: content.written.locator },
         ...(request.checksum === undefined ? {} : { checksum: request.checksum }),

@@ -36,6 +36,8 @@ export interface VersionRow {
   readonly owner: Owner;
   readonly storageClass: string;
   readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly type: ChecksumType };
+  /** Only where it isn't the default. */
+  readonly acl?: string;
 }
 
 /** A part within a multipart object; its bytes are in a content row of its own. */
@@ -61,7 +63,11 @@ export interface ContentRow {
 /** Row of `multipart`. */
 export interface UploadRow {
   readonly bucketId: Uint8Array;
+  /** Of the object to be. */
   readonly owner: Owner;
+  /** Only where it isn't the owner. */
+  readonly initiator?: Owner;
+  readonly acl?: string;
   readonly metadata: ObjectMetadata;
   readonly initiatedMs: number;
   readonly storageClass: string;
@@ -137,6 +143,7 @@ export function encodeVersion(row: VersionRow): Uint8Array {
 export function decodeVersion(bytes: Uint8Array): VersionRow {
   const fields = decodeRecord(bytes, { kind: 'version', newest: VERSION });
   const checksum = fields.optionalMap('checksum');
+  const acl = fields.optionalText('acl');
   return {
     bucketId: fields.bytes('bucketId'),
     contentId: fields.bytes('contentId'),
@@ -149,6 +156,7 @@ export function decodeVersion(bytes: Uint8Array): VersionRow {
     ...(checksum === undefined
       ? {}
       : { checksum: { algorithm: algorithmOf(checksum), type: typeOf(checksum) } }),
+    ...(acl === undefined ? {} : { acl }),
   };
 }
 
@@ -190,9 +198,13 @@ export function encodeUpload(row: UploadRow): Uint8Array {
 export function decodeUpload(bytes: Uint8Array): UploadRow {
   const fields = decodeRecord(bytes, { kind: 'upload', newest: VERSION });
   const checksum = fields.map('checksum');
+  const initiator = fields.optionalMap('initiator');
+  const acl = fields.optionalText('acl');
   return {
     bucketId: fields.bytes('bucketId'),
     owner: ownerOf(fields),
+    ...(initiator === undefined ? {} : { initiator: ownerIn(initiator) }),
+    ...(acl === undefined ? {} : { acl }),
     metadata: metadataOf(fields.map('metadata')),
     initiatedMs: fields.integer('initiatedMs'),
     storageClass: fields.text('storageClass'),
@@ -280,7 +292,10 @@ function pairOf(value: unknown): [string, string] {
 }
 
 function ownerOf(fields: RecordFields): Owner {
-  const owner = fields.map('owner');
+  return ownerIn(fields.map('owner'));
+}
+
+function ownerIn(owner: RecordFields): Owner {
   return { id: owner.text('id'), displayName: owner.text('displayName') };
 }
 

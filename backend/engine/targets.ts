@@ -101,8 +101,13 @@ export async function readTarget(context: EngineContext, request: TargetName): P
 }
 
 /** What of a version's row access can depend on. */
-function existingObject(key: string, row: VersionRow): ExistingObject {
-  return { key, owner: row.owner, versionId: row.versionId };
+export function existingObject(key: string, row: VersionRow): ExistingObject {
+  return {
+    key,
+    owner: row.owner,
+    versionId: row.versionId,
+    ...(row.acl === undefined ? {} : { acl: row.acl }),
+  };
 }
 
 async function readCurrent(

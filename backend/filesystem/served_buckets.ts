@@ -45,7 +45,7 @@ export class ServedBuckets implements Engine {
   }
 
   putObject(request: api.PutObjectRequest): Promise<api.ObjectWritten> {
-    return this.#on(request, (objects) => objects.putObject(request));
+    return this.#on(request, (objects) => objects.putObject(this.#withoutAcl(request)));
   }
   getObject(request: api.GetObjectRequest): Promise<api.ObjectRead> {
     return this.#on(request, (objects) => objects.getObject(request));
@@ -80,8 +80,14 @@ export class ServedBuckets implements Engine {
     );
   }
 
+  async updateObjectAcl(request: api.UpdateObjectAclRequest): Promise<api.ObjectAclUpdated> {
+    if (!this.#trees.has(request.bucket)) return this.#engine.updateObjectAcl(request);
+    await this.#engine.headBucket(request);
+    return refuseAcl();
+  }
+
   createMultipartUpload(request: api.CreateUploadRequest): Promise<api.UploadCreated> {
-    return this.#engine.createMultipartUpload(request);
+    return this.#engine.createMultipartUpload(this.#withoutAcl(request));
   }
   uploadPart(request: api.UploadPartRequest): Promise<api.PartWritten> {
     return this.#engine.uploadPart(request);
@@ -126,6 +132,20 @@ export class ServedBuckets implements Engine {
     await this.#engine.close();
   }
 
+  /** A file has neither an owner of its own nor an ACL: what asks for one is refused. */
+  #withoutAcl<Request extends api.PutObjectRequest | api.CreateUploadRequest>(request: Request): Request {
+    const { owner, ownership } = request;
+    if (!this.#trees.has(request.bucket)) return request;
+    return {
+      ...request,
+      authorize: (bucket: api.Bucket, object?: api.ExistingObject) => {
+        request.authorize(bucket, object);
+        const decided = ownership?.(bucket) ?? { owner };
+        if (decided.acl !== undefined || decided.owner.id !== bucket.owner.id) refuseAcl();
+      },
+    };
+  }
+
   async #headSource(source: api.ObjectSource, signal: AbortSignal | undefined): Promise<api.ObjectHead> {
     return asSource(() => this.headObject(sourceRequest(source, signal)));
   }
@@ -150,6 +170,13 @@ export class ServedBuckets implements Engine {
   #run<Answer>(operation: () => Promise<Answer>): Promise<Answer> {
     return translateErrors(this.#context, () => translateFileErrors(operation));
   }
+}
+
+function refuseAcl(): never {
+  return refuse(
+    'NotImplemented',
+    'Objects of a bucket that serves a directory belong to the owner of the bucket and have no ACL.',
+  );
 }
 
 /** Of a copy's source, what a read would answer with 304 is 412. */

@@ -45,7 +45,7 @@ export const listMultipartUploads: Operation = {
           'Upload',
           encoding.name('Key', upload.key),
           element('UploadId', upload.uploadId),
-          ownerElement('Initiator', upload.owner),
+          ownerElement('Initiator', upload.initiator),
           ownerElement('Owner', upload.owner),
           element('StorageClass', upload.storageClass),
           element('Initiated', isoTime(upload.initiatedMs)),

@@ -31,7 +31,7 @@ export const listParts: Operation = {
       element('Bucket', call.bucket),
       encoding.name('Key', call.key),
       element('UploadId', upload),
-      ownerElement('Initiator', page.owner),
+      ownerElement('Initiator', page.initiator),
       ownerElement('Owner', page.owner),
       element('StorageClass', page.storageClass),
       element('PartNumberMarker', partNumberMarker),

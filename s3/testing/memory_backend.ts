@@ -6,11 +6,15 @@ import type {
   BucketInfo,
   BucketRequest,
   BucketSetting,
+  DecideOwnership,
+  ExistingObject,
   HeadObjectRequest,
   IncomingBody,
+  ObjectAclUpdated,
   ObjectHead,
   ObjectMetadata,
   ObjectPage,
+  ObjectOwnership,
   ObjectRead,
   ObjectSource,
   ObjectSummary,
@@ -19,6 +23,7 @@ import type {
   PartWritten,
   Preconditions,
   UpdateBucketSettingsRequest,
+  UpdateObjectAclRequest,
   UploadRequest,
 } from '../../backend/backend.ts';
 import type { Checksum } from '../../backend/backend.ts';
@@ -31,6 +36,8 @@ interface StoredObject {
   readonly lastModifiedMs: number;
   readonly metadata: ObjectMetadata;
   readonly checksum: Checksum;
+  readonly owner: Owner;
+  readonly acl?: string;
 }
 
 interface StoredBucket extends Bucket {
@@ -42,6 +49,8 @@ interface StoredUpload {
   readonly bucket: string;
   readonly key: string;
   readonly owner: Owner;
+  readonly initiator: Owner;
+  readonly acl?: string;
   readonly metadata: ObjectMetadata;
   readonly parts: Map<number, StoredObject>;
 }
@@ -78,10 +87,11 @@ export class MemoryBackend implements Backend {
     await this.before(name, request);
   }
 
-  #bucket(name: string, authorize: Authorize): Map<string, StoredObject> {
+  #bucket(name: string, authorize: Authorize, key?: string): Map<string, StoredObject> {
     const bucket = this.buckets.get(name);
     if (bucket === undefined) throw new BackendError('NoSuchBucket', 'The specified bucket does not exist');
-    authorize(bucket);
+    const object = key === undefined ? undefined : bucket.objects.get(key);
+    authorize(bucket, object === undefined || key === undefined ? undefined : existing(key, object));
     return bucket.objects;
   }
 
@@ -174,7 +184,7 @@ export class MemoryBackend implements Backend {
 
   async putObject(request: Parameters<Backend['putObject']>[0]): Promise<ObjectWritten> {
     await this.#begin('putObject', request);
-    const objects = this.#bucket(request.bucket, request.authorize);
+    const objects = this.#bucket(request.bucket, request.authorize, request.key);
     this.#check(request.preconditions, objects.get(request.key), true);
     const { bytes, md5, checksum } = await this.#read(request.body);
     const etag = md5.toString('hex');
@@ -184,6 +194,7 @@ export class MemoryBackend implements Backend {
       lastModifiedMs: this.nowMs,
       metadata: request.metadata,
       checksum,
+      ...this.#ownership(request),
     });
     return { etag, lastModifiedMs: this.nowMs, checksum, sizeBytes: bytes.length };
   }
@@ -202,7 +213,7 @@ export class MemoryBackend implements Backend {
   }
 
   #find(request: HeadObjectRequest): { head: ObjectHead; object: StoredObject } {
-    const object = this.#object(this.#bucket(request.bucket, request.authorize), request.key);
+    const object = this.#object(this.#bucket(request.bucket, request.authorize, request.key), request.key);
     this.#check(request.preconditions, object, false);
     const sizeBytes = object.bytes.length;
     const head: ObjectHead = { key: request.key, sizeBytes, storageClass: 'STANDARD', ...object };
@@ -219,7 +230,7 @@ export class MemoryBackend implements Backend {
 
   async deleteObject(request: Parameters<Backend['deleteObject']>[0]): ReturnType<Backend['deleteObject']> {
     await this.#begin('deleteObject', request);
-    const objects = this.#bucket(request.bucket, request.authorize);
+    const objects = this.#bucket(request.bucket, request.authorize, request.key);
     this.#check(request.preconditions, objects.get(request.key), true);
     objects.delete(request.key);
     return {};
@@ -228,13 +239,35 @@ export class MemoryBackend implements Backend {
   async copyObject(request: Parameters<Backend['copyObject']>[0]): Promise<ObjectWritten> {
     await this.#begin('copyObject', request);
     const source = this.#source(request.source);
-    const objects = this.#bucket(request.bucket, request.authorize);
-    objects.set(request.key, { ...source, metadata: request.metadata ?? source.metadata });
+    const objects = this.#bucket(request.bucket, request.authorize, request.key);
+    const { acl: _, ...copied } = source;
+    const metadata = request.metadata ?? source.metadata;
+    objects.set(request.key, { ...copied, metadata, ...this.#ownership(request) });
     return { ...source, sizeBytes: source.bytes.length };
   }
 
+  async updateObjectAcl(request: UpdateObjectAclRequest): Promise<ObjectAclUpdated> {
+    await this.#begin('updateObjectAcl', request);
+    const { key } = request;
+    const objects = this.#bucket(request.bucket, request.authorize, key);
+    const { acl: _, ...object } = this.#object(objects, key);
+    const bucket = this.buckets.get(request.bucket) as StoredBucket;
+    const acl = request.change(bucket, existing(key, this.#object(objects, key)));
+    objects.set(key, { ...object, ...(acl === undefined ? {} : { acl }) });
+    return {};
+  }
+
+  #ownership(request: {
+    readonly bucket: string;
+    readonly owner: Owner;
+    readonly ownership?: DecideOwnership;
+  }): ObjectOwnership {
+    const bucket = this.buckets.get(request.bucket) as StoredBucket;
+    return request.ownership?.(bucket) ?? { owner: request.owner };
+  }
+
   #source(source: ObjectSource): StoredObject {
-    const object = this.#object(this.#bucket(source.bucket, source.authorize), source.key);
+    const object = this.#object(this.#bucket(source.bucket, source.authorize, source.key), source.key);
     this.#check(source.preconditions, object, false);
     return object;
   }
@@ -242,7 +275,6 @@ export class MemoryBackend implements Backend {
   async listObjects(request: Parameters<Backend['listObjects']>[0]): Promise<ObjectPage> {
     await this.#begin('listObjects', request);
     const objects = this.#bucket(request.bucket, request.authorize);
-    const owner = this.buckets.get(request.bucket)?.owner ?? { id: '', displayName: '' };
     const page: { objects: ObjectSummary[]; prefixes: string[]; next?: string } = {
       objects: [],
       prefixes: [],
@@ -260,7 +292,7 @@ export class MemoryBackend implements Backend {
       if (cut >= 0) page.prefixes.push(item);
       else {
         const { bytes, ...object } = this.#object(objects, key);
-        page.objects.push({ key, owner, storageClass: 'STANDARD', sizeBytes: bytes.length, ...object });
+        page.objects.push({ key, storageClass: 'STANDARD', sizeBytes: bytes.length, ...object });
       }
     }
     return page;
@@ -294,7 +326,12 @@ export class MemoryBackend implements Backend {
     await this.#begin('createMultipartUpload', request);
     this.#bucket(request.bucket, request.authorize);
     const uploadId = randomUUID();
-    this.uploads.set(uploadId, { ...request, parts: new Map() });
+    this.uploads.set(uploadId, {
+      ...request,
+      initiator: request.owner,
+      ...this.#ownership(request),
+      parts: new Map(),
+    });
     const { checksum } = request;
     return {
       uploadId,
@@ -311,9 +348,9 @@ export class MemoryBackend implements Backend {
 
   async uploadPart(request: Parameters<Backend['uploadPart']>[0]): Promise<PartWritten> {
     await this.#begin('uploadPart', request);
-    const { parts, metadata } = this.#upload(request);
+    const { parts, metadata, owner } = this.#upload(request);
     const { bytes, md5, checksum } = await this.#read(request.body);
-    const part = { bytes, etag: md5.toString('hex'), lastModifiedMs: this.nowMs, metadata, checksum };
+    const part = { bytes, etag: md5.toString('hex'), lastModifiedMs: this.nowMs, metadata, checksum, owner };
     parts.set(request.partNumber, part);
     return part;
   }
@@ -347,6 +384,7 @@ export class MemoryBackend implements Backend {
     return {
       parts,
       owner: upload.owner,
+      initiator: upload.initiator,
       storageClass: 'STANDARD',
       ...(numbers.length > shown.length && next !== undefined ? { next } : {}),
     };
@@ -369,7 +407,11 @@ export class MemoryBackend implements Backend {
     summer.update(bytes);
     const value = Buffer.from(summer.digest()).toString('base64');
     const checksum: Checksum = { algorithm: 'CRC64NVME', type: 'FULL_OBJECT', value };
-    const object = { bytes, etag, lastModifiedMs: this.nowMs, metadata: upload.metadata, checksum };
+    const { metadata, owner, acl } = upload;
+    const object = {
+      ...{ bytes, etag, lastModifiedMs: this.nowMs, metadata, checksum, owner },
+      ...(acl === undefined ? {} : { acl }),
+    };
     this.#bucket(request.bucket, request.authorize).set(request.key, object);
     this.uploads.delete(request.uploadId);
     return { etag, lastModifiedMs: this.nowMs, checksum, sizeBytes: bytes.length };
@@ -391,6 +433,7 @@ export class MemoryBackend implements Backend {
       uploadId,
       initiatedMs: this.nowMs,
       owner: upload.owner,
+      initiator: upload.initiator,
       storageClass: 'STANDARD',
     }));
     return { uploads, prefixes: [] };
@@ -399,6 +442,10 @@ export class MemoryBackend implements Backend {
   close(): Promise<void> {
     return Promise.resolve();
   }
+}
+
+function existing(key: string, { owner, acl }: StoredObject): ExistingObject {
+  return { key, owner, versionId: 'null', ...(acl === undefined ? {} : { acl }) };
 }
 
 async function* slices(bytes: Buffer): AsyncGenerator<Uint8Array> {

@@ -6,6 +6,7 @@ import { listingCases, neighbourCases } from './backend_listings.ts';
 import { memoryCases } from './backend_memory.ts';
 import { multipartCases } from './backend_multipart.ts';
 import { objectCases } from './backend_objects.ts';
+import { ownershipCases } from './backend_ownership.ts';
 import { preconditionCases } from './backend_preconditions.ts';
 import { bucketRaceCases, raceCases } from './backend_races.ts';
 import { settingCases } from './backend_settings.ts';
@@ -42,6 +43,7 @@ export function backendContract(
       bucketCases(backend);
       bucketRaceCases(backend);
       settingCases(backend);
+      ownershipCases(backend);
       neighbourCases(backend);
     }
     objectCases(backend);
