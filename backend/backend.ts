@@ -109,9 +109,18 @@ export interface ObjectOwnership {
 /** Decides it under the very bucket row with which the object is committed; throws to refuse. */
 export type DecideOwnership = (bucket: Bucket) => ObjectOwnership;
 
+/** Where a request came from, as events tell it. */
+export interface RequestOrigin {
+  readonly requestId: string;
+  /** The caller's account; `Anonymous` without one. */
+  readonly principalId: string;
+  readonly sourceAddress: string;
+}
+
 export interface BucketRequest {
   readonly bucket: string;
   readonly authorize: Authorize;
+  readonly origin?: RequestOrigin;
   readonly signal?: AbortSignal;
 }
 
@@ -188,6 +197,8 @@ export interface PutObjectRequest extends BucketRequest {
   readonly metadata: ObjectMetadata;
   readonly body: IncomingBody;
   readonly preconditions?: Preconditions;
+  /** Default: STANDARD. */
+  readonly storageClass?: string;
 }
 
 export interface ObjectWritten {
@@ -262,6 +273,8 @@ export interface CopyObjectRequest extends BucketRequest {
   readonly metadata?: ObjectMetadata;
   readonly checksumAlgorithm?: ChecksumAlgorithm;
   readonly preconditions?: Preconditions;
+  /** Default: STANDARD, whatever the source's is. */
+  readonly storageClass?: string;
 }
 
 export interface UpdateObjectAclRequest extends BucketRequest {
@@ -331,6 +344,8 @@ export interface CreateUploadRequest extends BucketRequest {
   readonly ownership?: DecideOwnership;
   readonly metadata: ObjectMetadata;
   readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly type?: ChecksumType };
+  /** Default: STANDARD. */
+  readonly storageClass?: string;
 }
 
 export interface UploadCreated {

@@ -32,6 +32,8 @@ export type ContentId = Uint8Array;
 export interface WriteContentOptions {
   /** When it is known beforehand: lets small content take small blocks. */
   readonly sizeBytes?: number;
+  /** Chooses how the content is kept, where the store knows several ways; one it doesn't know is kept as usual. */
+  readonly storageClass?: string;
   readonly signal?: AbortSignal;
 }
 

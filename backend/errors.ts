@@ -19,6 +19,7 @@ export type BackendErrorCode =
   | 'InvalidPartOrder'
   | 'InvalidRange'
   | 'InvalidRequest'
+  | 'InvalidStorageClass'
   | 'KeyTooLongError'
   | 'MethodNotAllowed'
   | 'NoSuchBucket'

@@ -35,6 +35,7 @@ export async function openDistributed(
   const holder = roles.development || own === undefined ? 'gateway' : `gateway-${own.id}`;
   const data = await DistributedDataStore.open({
     rs: config.rs,
+    storageClasses: new Map(config.storage_classes.map(({ name, data, parity }) => [name, { data, parity }])),
     nodes: () => nodes.members,
     state,
     clock: systemClock,
@@ -49,6 +50,7 @@ export async function openDistributed(
     region: config.region,
     logger,
     gcDelayMs: config.gc.delay,
+    storageClasses: config.storage_classes.map(({ name }) => name),
     clock,
   });
   lifecycle.add('object engine', () => backend.close());

@@ -22,6 +22,7 @@ export async function startFilesystem(
       ...(pathname === undefined ? {} : { pathname }),
     })),
     gcDelayMs: config.gc.delay,
+    storageClasses: config.storage_classes.map(({ name }) => name),
     clock,
   });
   lifecycle.add('filesystem backend', () => backend.close());

@@ -132,7 +132,6 @@ describe('PutObject', () => {
     const cases: Record<string, string>[] = [
       { 'x-amz-acl': 'public-read' },
       { 'x-amz-grant-read': 'id="x"' },
-      { 'x-amz-storage-class': 'GLACIER' },
       { 'x-amz-tagging': 'a=b' },
       { 'x-amz-object-lock-mode': 'GOVERNANCE' },
       { 'x-amz-object-lock-legal-hold': 'ON' },

@@ -32,6 +32,8 @@ import { withDeadline } from './waiting.ts';
 export interface DistributedDataStoreOptions {
   /** The code of new content; what is there keeps its own. */
   readonly rs: CodeShape;
+  /** Codes of storage classes that have their own. */
+  readonly storageClasses?: ReadonlyMap<string, CodeShape>;
   readonly nodes: Membership;
   /** Epochs and repair rows are kept there. */
   readonly state: GlobalState;
@@ -57,6 +59,7 @@ export class DistributedDataStore implements DataStore {
   readonly #timing: Timing;
   readonly #codecs: CodecFactory;
   readonly #codec: Codec;
+  readonly #codecOfClass: ReadonlyMap<string, Codec>;
   readonly #pool: BufferPool;
   readonly #epochs: Epochs;
   readonly #pace: ReadPace;
@@ -74,6 +77,9 @@ export class DistributedDataStore implements DataStore {
     this.#timing = { ...defaultTiming, ...options.timing };
     this.#codecs = codecs;
     this.#codec = codecs.codec(options.rs);
+    this.#codecOfClass = new Map(
+      [...(options.storageClasses ?? [])].map(([name, shape]) => [name, codecs.codec(shape)]),
+    );
     this.#pace = new ReadPace(this.#timing);
     this.#reporter = new RepairReporter(options);
     this.#epochs = Epochs.open({ ...options, ...options.epochs });
@@ -95,7 +101,8 @@ export class DistributedDataStore implements DataStore {
     body: AsyncIterable<Uint8Array>,
     options: WriteContentOptions = {},
   ): Promise<WrittenContent> {
-    const { data, parity } = this.#codec;
+    const codec = this.#codecOfClass.get(options.storageClass ?? '') ?? this.#codec;
+    const { data, parity } = codec;
     const upload = new ContentUpload({
       id,
       data,
@@ -103,7 +110,7 @@ export class DistributedDataStore implements DataStore {
       sizeBytes: options.sizeBytes,
       signal: options.signal,
       allocate: (bytes) => this.#pool.take(bytes),
-      begin: (onFail) => this.#begin(id, onFail),
+      begin: (onFail) => this.#begin({ id, codec }, onFail),
     });
     try {
       const { layout, missing, use } = await upload.run(body);
@@ -192,16 +199,16 @@ export class DistributedDataStore implements DataStore {
   }
 
   async #begin(
-    id: ContentId,
+    content: { readonly id: ContentId; readonly codec: Codec },
     onFail: (error: Error) => void,
   ): Promise<{ readonly writer: ContentWriter; readonly use: EpochUse }> {
     const use = await this.#acquireEpoch();
     try {
       const writer = new ContentWriter({
-        codec: this.#codec,
-        contentId: id,
+        codec: content.codec,
+        contentId: content.id,
         epoch: use.epoch,
-        order: this.#order(id),
+        order: this.#order(content.id),
         clock: this.#options.clock,
         timing: this.#timing,
         logger: this.#options.logger,

@@ -2,6 +2,7 @@ import type { Condition, Operation } from '../../s3db/database.ts';
 import { ConditionFailedError, InvalidRequestError, UnavailableError } from '../../s3db/errors.ts';
 import { BackendError } from '../errors.ts';
 import type { EngineContext } from './context.ts';
+import type { ObjectChange } from './object_changes.ts';
 
 const maxAttempts = 16;
 const firstPauseMs = 2;
@@ -16,6 +17,8 @@ export interface Proposal<Result> {
    * that was written can no longer be named.
    */
   readonly contentConditions?: readonly Condition[];
+  /** What the operations do to objects: observers add their rows to the batch, or refuse it. */
+  readonly changes?: readonly ObjectChange[];
   readonly result: Result;
 }
 
@@ -38,7 +41,7 @@ export async function commit<Result>(
   for (let round = 0; round < maxAttempts; round++) {
     const proposal = await attempt(round);
     if (proposal.operations.length === 0) return proposal.result;
-    const outcome = await send(context, proposal);
+    const outcome = await send(context, proposal, await observed(context, proposal.changes));
     if (outcome === 'applied') return proposal.result;
     if (outcome === 'content refused') {
       throw new BackendError(
@@ -51,14 +54,26 @@ export async function commit<Result>(
   throw new BackendError('SlowDown', 'Too many writers change this at the same time. Please try again.');
 }
 
+async function observed(
+  context: EngineContext,
+  changes: readonly ObjectChange[] = [],
+): Promise<readonly Operation[]> {
+  const operations: Operation[] = [];
+  for (const change of changes) {
+    for (const observe of context.observers) operations.push(...(await observe(change)));
+  }
+  return operations;
+}
+
 async function send(
   context: EngineContext,
   proposal: Proposal<unknown>,
+  more: readonly Operation[],
 ): Promise<'applied' | 'overtaken' | 'content refused'> {
   try {
     await context.state.batch({
       conditions: [...proposal.conditions, ...(proposal.contentConditions ?? [])],
-      operations: proposal.operations,
+      operations: more.length === 0 ? proposal.operations : [...proposal.operations, ...more],
     });
     return 'applied';
   } catch (error) {

@@ -57,12 +57,13 @@ async function propose(
   ]);
   checkWritePreconditions(request.preconditions, target.current?.row);
   const object = assemble(context, { request, upload, parts });
-  const { operations, mtimeMs } = replaceCurrent(context, target, {
+  const { operations, mtimeMs, growth } = replaceCurrent(context, target, {
     key: request.key,
     contentId,
     owner: upload.row.owner,
     acl: upload.row.acl,
     metadata: upload.row.metadata,
+    storageClass: upload.row.storageClass,
     ...object,
     place: {
       parts: parts.map(({ row, partNumber }) => ({
@@ -88,6 +89,17 @@ async function propose(
         table: 'state',
         key: STATE_KEYS.completed(uploadId),
         value: encodeCompleted(completed),
+      },
+    ],
+    changes: [
+      {
+        event: 'ObjectCreated:CompleteMultipartUpload',
+        bucket: bucket.row,
+        key: request.key,
+        made: object,
+        atMs: mtimeMs,
+        growth,
+        ...(request.origin === undefined ? {} : { origin: request.origin }),
       },
     ],
     result: writtenOf(completed),

@@ -4,6 +4,7 @@ import type { Checksums } from '../checksums/checksums.ts';
 import type { DataStore } from '../data_store.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { ContentCache } from './content_cache.ts';
+import type { ChangeObserver } from './object_changes.ts';
 import type { SettingTexts } from './setting_texts.ts';
 
 /** Where the engine tells what an operator should know; pino's loggers fit. */
@@ -30,6 +31,9 @@ export interface EngineContext {
   readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
   /** Tells the garbage worker that there may be something to do. */
   readonly wakeGarbage: () => void;
+  /** Those that new objects may take besides STANDARD. */
+  readonly storageClasses: ReadonlySet<string>;
+  readonly observers: readonly ChangeObserver[];
 }
 
 /** Refusal in one expression. */

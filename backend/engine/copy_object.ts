@@ -14,6 +14,7 @@ import { endStream } from './owned_stream.ts';
 import { checkKey } from './object_keys.ts';
 import { checkSourcePreconditions, checkWritePreconditions } from './preconditions.ts';
 import { commitContent, ownershipOf } from './put_object.ts';
+import { storageClassOf } from './storage_classes.ts';
 import { readTarget } from './targets.ts';
 
 /** Reads the source's bytes and writes them anew; the copy is of one piece whatever its source was. */
@@ -21,6 +22,7 @@ export async function copyObject(context: EngineContext, request: CopyObjectRequ
   checkKey(request.key);
   const { source } = request;
   refuseOntoItself(request);
+  const storageClass = storageClassOf(context, request);
   const target = await readTarget(context, request);
   checkWritePreconditions(request.preconditions, target.current?.row);
   ownershipOf(request, target.bucket.row);
@@ -39,12 +41,15 @@ export async function copyObject(context: EngineContext, request: CopyObjectRequ
       contentId: contentIdOf(request.bucket, request.key, mintId(context)),
       body: { stream, sizeBytes: found.head.sizeBytes },
       algorithms: [algorithm],
+      storageClass,
       signal: request.signal,
     }),
   );
   const raw = content.checksums.get(algorithm);
   return commitContent(context, {
     ...request,
+    event: 'ObjectCreated:Copy',
+    storageClass,
     metadata: request.metadata ?? found.head.metadata,
     target,
     content,
@@ -58,7 +63,8 @@ export async function copyObject(context: EngineContext, request: CopyObjectRequ
 export function refuseOntoItself(request: CopyObjectRequest): void {
   const { source } = request;
   const ontoItself = source.bucket === request.bucket && source.key === request.key;
-  if (!ontoItself || source.versionId !== undefined || request.metadata !== undefined) return;
+  if (!ontoItself || source.versionId !== undefined) return;
+  if (request.metadata !== undefined || request.storageClass !== undefined) return;
   refuse(
     'InvalidRequest',
     "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",

@@ -3,12 +3,12 @@ import { defaultChecksumType, isChecksumTypeAllowed } from '../checksums/checksu
 import { commit } from './commit.ts';
 import type { EngineContext } from './context.ts';
 import { refuse } from './context.ts';
-import { STANDARD } from './current_version.ts';
 import { mintId, uploadIdText } from './ids.ts';
 import { checkKey } from './object_keys.ts';
 import { ownershipOf } from './put_object.ts';
 import { uploadKey } from './row_keys.ts';
 import { encodeUpload } from './rows.ts';
+import { storageClassOf } from './storage_classes.ts';
 import { bucketUnchanged, readBucket } from './targets.ts';
 
 export async function createMultipartUpload(
@@ -16,6 +16,7 @@ export async function createMultipartUpload(
   request: CreateUploadRequest,
 ): Promise<UploadCreated> {
   checkKey(request.key);
+  const storageClass = storageClassOf(context, request);
   const checksum = resolveChecksum(request.checksum);
   const uploadId = mintId(context);
   await commit(context, async () => {
@@ -28,7 +29,7 @@ export async function createMultipartUpload(
       ...(acl === undefined ? {} : { acl }),
       metadata: request.metadata,
       initiatedMs: Math.floor(context.clock()),
-      storageClass: STANDARD,
+      storageClass,
       checksum,
       checksumChosen: request.checksum !== undefined,
     });

@@ -1,6 +1,7 @@
 import type { Operation } from '../../s3db/database.ts';
 import type { Checksum, ObjectMetadata, Owner } from '../backend.ts';
 import type { EngineContext } from './context.ts';
+import type { Growth } from './object_changes.ts';
 import { deletedKey, versionKey } from './row_keys.ts';
 import { encodeContent, encodeDeleted, encodeVersion, type ContentRow, type VersionRow } from './rows.ts';
 import type { Target } from './targets.ts';
@@ -17,6 +18,7 @@ interface NewVersion {
   readonly etag: string;
   readonly owner: Owner;
   readonly metadata: ObjectMetadata;
+  readonly storageClass: string;
   readonly checksum?: Checksum;
   readonly acl?: string | undefined;
   /** Where the bytes are. */
@@ -31,7 +33,7 @@ export function replaceCurrent(
   context: EngineContext,
   target: Target,
   version: NewVersion,
-): { readonly operations: Operation[]; readonly mtimeMs: number } {
+): { readonly operations: Operation[]; readonly mtimeMs: number; readonly growth: Growth } {
   const previous = target.current?.row;
   const nowMs = Math.floor(context.clock());
   const mtimeMs = previous === undefined ? nowMs : Math.max(nowMs, previous.mtimeMs + 1);
@@ -44,7 +46,7 @@ export function replaceCurrent(
     sizeBytes: version.sizeBytes,
     etag: version.etag,
     owner: version.owner,
-    storageClass: STANDARD,
+    storageClass: version.storageClass,
     ...(version.checksum === undefined
       ? {}
       : { checksum: { algorithm: version.checksum.algorithm, type: version.checksum.type } }),
@@ -59,6 +61,10 @@ export function replaceCurrent(
   });
   return {
     mtimeMs,
+    growth: {
+      bytes: version.sizeBytes - (previous?.sizeBytes ?? 0),
+      versions: previous === undefined ? 1 : 0,
+    },
     operations: [
       ...dropVersion(context, { bucket: bucket.name, key: version.key, row: previous }),
       { type: 'put', table: 'objects', key: target.currentKey, value },

@@ -22,9 +22,20 @@ export async function deleteObject(
     const target = await readTarget(context, request);
     if (target.current === undefined) return { conditions: [], operations: [], result: undefined };
     checkDeletePreconditions(request.preconditions, target.current.row);
+    const { sizeBytes, mtimeMs } = target.current.row;
     return {
       conditions: unchanged(target),
       operations: removeCurrent(context, target, request.key),
+      changes: [
+        {
+          event: 'ObjectRemoved:Delete',
+          bucket: target.bucket.row,
+          key: request.key,
+          atMs: Math.max(Math.floor(context.clock()), mtimeMs + 1),
+          growth: { bytes: -sizeBytes, versions: -1 },
+          ...(request.origin === undefined ? {} : { origin: request.origin }),
+        },
+      ],
       result: undefined,
     };
   });

@@ -26,6 +26,7 @@ import { listObjects } from './list_objects.ts';
 import { listParts } from './list_parts.ts';
 import { listMultipartUploads } from './list_uploads.ts';
 import { listObjectVersions } from './list_versions.ts';
+import type { ChangeObserver } from './object_changes.ts';
 import { putObject } from './put_object.ts';
 import { SettingTexts } from './setting_texts.ts';
 import { translateErrors } from './translate_errors.ts';
@@ -54,6 +55,10 @@ export interface EngineOptions {
   readonly garbageLeaseMs?: number;
   /** Between two looks at what became garbage; default: a tenth of the delay, from 5 s to a minute. */
   readonly garbageIntervalMs?: number;
+  /** Those that new objects may take besides STANDARD. */
+  readonly storageClasses?: readonly string[];
+  /** Asked about every change of an object; what they answer goes into its batch. */
+  readonly observers?: readonly ChangeObserver[];
 }
 
 /** A Backend that can be asked to collect garbage now. */
@@ -92,6 +97,8 @@ async function openContext(
     randomBytes: options.randomBytes ?? randomBytes,
     sleep: async (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
     wakeGarbage: () => garbage.wake(),
+    storageClasses: new Set(options.storageClasses),
+    observers: options.observers ?? [],
   };
   const garbage = new GarbageWorker({
     context,

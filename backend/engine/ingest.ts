@@ -23,6 +23,7 @@ interface IngestRequest {
   readonly body: IncomingBody;
   /** Computed beside the one that the client claims. */
   readonly algorithms: readonly ChecksumAlgorithm[];
+  readonly storageClass?: string;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -45,6 +46,7 @@ export async function ingest(
   );
   const written = await context.data.write(contentId, check.pass(), {
     ...(body.sizeBytes === undefined ? {} : { sizeBytes: body.sizeBytes }),
+    ...(request.storageClass === undefined ? {} : { storageClass: request.storageClass }),
     ...(request.signal === undefined ? {} : { signal: request.signal }),
   });
   const content = check.verified;

@@ -8,14 +8,17 @@ import type {
   Owner,
   Preconditions,
   PutObjectRequest,
+  RequestOrigin,
 } from '../backend.ts';
 import { commit, CommitUnknownError } from './commit.ts';
 import type { EngineContext } from './context.ts';
 import { replaceCurrent } from './current_version.ts';
 import { contentIdOf, mintId } from './ids.ts';
 import { discard, ingest, type IngestedContent } from './ingest.ts';
+import type { ObjectEvent } from './object_changes.ts';
 import { checkKey } from './object_keys.ts';
 import { checkWritePreconditions } from './preconditions.ts';
+import { storageClassOf } from './storage_classes.ts';
 import { readTarget, unchanged, type Target, type TargetName } from './targets.ts';
 
 const defaultAlgorithm = 'CRC64NVME';
@@ -23,6 +26,7 @@ const defaultAlgorithm = 'CRC64NVME';
 /** Content first, then the metadata that names it, in one batch. */
 export async function putObject(context: EngineContext, request: PutObjectRequest): Promise<ObjectWritten> {
   checkKey(request.key);
+  const storageClass = storageClassOf(context, request);
   const target = await readTarget(context, request);
   checkWritePreconditions(request.preconditions, target.current?.row);
   // What the bucket doesn't allow is refused before the body is asked for.
@@ -32,11 +36,14 @@ export async function putObject(context: EngineContext, request: PutObjectReques
     contentId: contentIdOf(request.bucket, request.key, mintId(context)),
     body: request.body,
     algorithms: [algorithm],
+    storageClass,
     signal: request.signal,
   });
   const raw = content.checksums.get(algorithm);
   return commitContent(context, {
     ...request,
+    event: 'ObjectCreated:Put',
+    storageClass,
     target,
     content,
     ...(raw === undefined
@@ -62,6 +69,9 @@ interface ContentToName extends TargetName {
   readonly signal?: AbortSignal;
   readonly content: IngestedContent;
   readonly checksum?: Checksum;
+  readonly storageClass: string;
+  readonly origin?: RequestOrigin;
+  readonly event: ObjectEvent;
   /** As read before the content came in: saves a read where nothing has changed since. */
   readonly target: Target;
 }
@@ -75,13 +85,14 @@ export async function commitContent(context: EngineContext, request: ContentToNa
       const target = round === 0 ? request.target : await readTarget(context, request);
       checkWritePreconditions(request.preconditions, target.current?.row);
       const etag = Buffer.from(content.md5).toString('hex');
-      const { operations, mtimeMs } = replaceCurrent(context, target, {
+      const { operations, mtimeMs, growth } = replaceCurrent(context, target, {
         key,
         contentId: content.contentId,
         sizeBytes: content.sizeBytes,
         etag,
         ...ownershipOf(request, target.bucket.row),
         metadata: request.metadata,
+        storageClass: request.storageClass,
         place: { locator: content.written.locator },
         ...(request.checksum === undefined ? {} : { checksum: request.checksum }),
       });
@@ -89,6 +100,17 @@ export async function commitContent(context: EngineContext, request: ContentToNa
         conditions: unchanged(target),
         contentConditions: content.written.conditions,
         operations: [...operations, ...content.written.operations],
+        changes: [
+          {
+            event: request.event,
+            bucket: target.bucket.row,
+            key,
+            made: { sizeBytes: content.sizeBytes, etag },
+            atMs: mtimeMs,
+            growth,
+            ...(request.origin === undefined ? {} : { origin: request.origin }),
+          },
+        ],
         result: {
           etag,
           lastModifiedMs: mtimeMs,

@@ -76,6 +76,7 @@ async function writePart(
     contentId: contentIdOf(request.bucket, request.key, mintId(context)),
     body: part.body,
     algorithms: [algorithm],
+    storageClass: upload.row.storageClass,
     signal: request.signal,
   });
   const key = partKey(uploadId, request.partNumber);

@@ -4,12 +4,13 @@ import type { EngineContext } from './context.ts';
 import { refuse } from './context.ts';
 import { parseUploadId } from './ids.ts';
 import { STATE_KEYS, uploadKey } from './row_keys.ts';
-import { decodeUpload, encodeCleanup, type BucketRow, type UploadRow } from './rows.ts';
+import { decodeUpload, encodeCleanup, type UploadRow } from './rows.ts';
+import type { LoadedBucket } from './bucket_settings.ts';
 import { bucketUnchanged, readWithBucket, type ReadRow } from './targets.ts';
 
 /** An upload in flight, as it was read. */
 export interface UploadTarget {
-  readonly bucket: ReadRow<BucketRow>;
+  readonly bucket: ReadRow<LoadedBucket>;
   readonly uploadId: Uint8Array;
   readonly upload: ReadRow<UploadRow>;
 }

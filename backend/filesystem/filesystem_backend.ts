@@ -20,6 +20,8 @@ export interface FilesystemBackendOptions {
   /** A GET that is slower than this may be cut when its object is replaced meanwhile. */
   readonly gcDelayMs?: number;
   readonly clock?: () => number;
+  /** Names that objects may carry besides STANDARD. Files are kept in one way whatever they carry. */
+  readonly storageClasses?: readonly string[];
 }
 
 /** `[[buckets]]` of the configuration. */
@@ -49,6 +51,7 @@ export async function openFilesystemBackend(options: FilesystemBackendOptions): 
       logger: options.logger,
       gcDelayMs: options.gcDelayMs ?? defaultGcDelayMs,
       buckets: options.buckets ?? [],
+      storageClasses: options.storageClasses ?? [],
       ...(options.clock === undefined ? {} : { clock: options.clock }),
     });
     closing[0] = () => engine.close();

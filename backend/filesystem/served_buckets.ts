@@ -9,6 +9,13 @@ import { translateErrors } from '../engine/translate_errors.ts';
 import { translateFileErrors } from './tree/file_errors.ts';
 import type { TreeBucket } from './tree/tree_bucket.ts';
 
+/** Settings that work through the engine's rows, which objects of these buckets don't have. */
+const ofEngineAlone = ['notification', 'quota'] as const;
+
+function refuseHere(feature: string): never {
+  return refuse('NotImplemented', `A bucket that serves a directory has no ${feature}.`);
+}
+
 /**
  * The engine, with some of its buckets served from directories: their bucket rows and uploads are the engine's,
  * their objects are files.
@@ -35,7 +42,15 @@ export class ServedBuckets implements Engine {
     return this.#engine.headBucket(request);
   }
   updateBucketSettings(request: api.UpdateBucketSettingsRequest): Promise<void> {
-    return this.#engine.updateBucketSettings(request);
+    if (!this.#trees.has(request.bucket)) return this.#engine.updateBucketSettings(request);
+    return this.#engine.updateBucketSettings({
+      ...request,
+      change: (bucket) => {
+        const changes = request.change(bucket);
+        for (const name of ofEngineAlone) if (changes[name] !== undefined) refuseHere(name);
+        return changes;
+      },
+    });
   }
 
   async deleteBucket(request: api.BucketRequest): Promise<void> {
@@ -44,7 +59,8 @@ export class ServedBuckets implements Engine {
     return refuse('MethodNotAllowed', 'This bucket is part of the configuration and can not be deleted.');
   }
 
-  putObject(request: api.PutObjectRequest): Promise<api.ObjectWritten> {
+  async putObject(request: api.PutObjectRequest): Promise<api.ObjectWritten> {
+    this.#checkStorageClass(request);
     return this.#on(request, (objects) => objects.putObject(this.#withoutAcl(request)));
   }
   getObject(request: api.GetObjectRequest): Promise<api.ObjectRead> {
@@ -86,7 +102,8 @@ export class ServedBuckets implements Engine {
     return refuseAcl();
   }
 
-  createMultipartUpload(request: api.CreateUploadRequest): Promise<api.UploadCreated> {
+  async createMultipartUpload(request: api.CreateUploadRequest): Promise<api.UploadCreated> {
+    this.#checkStorageClass(request);
     return this.#engine.createMultipartUpload(this.#withoutAcl(request));
   }
   uploadPart(request: api.UploadPartRequest): Promise<api.PartWritten> {
@@ -165,6 +182,11 @@ export class ServedBuckets implements Engine {
   ): Promise<Answer> {
     const tree = this.#trees.get(request.bucket);
     return tree === undefined ? operation(this.#engine) : this.#run(() => operation(tree));
+  }
+
+  #checkStorageClass(request: { readonly bucket: string; readonly storageClass?: string }): void {
+    const { storageClass = 'STANDARD' } = request;
+    if (this.#trees.has(request.bucket) && storageClass !== 'STANDARD') refuseHere(`class ${storageClass}`);
   }
 
   #run<Answer>(operation: () => Promise<Answer>): Promise<Answer> {

@@ -47,6 +47,17 @@ export function checkConsistency(config: Config): void {
       `data + parity is ${shards}, but there are ${config.nodes.length} [[nodes]]; each shard of an object needs a node of its own`,
     );
   }
+  for (const { name, data, parity } of config.storage_classes) {
+    if (config.nodes.length > 0 && config.nodes.length < data + parity) {
+      report(
+        'storage_classes',
+        `data + parity of '${name}' is ${data + parity}, but there are ${config.nodes.length} [[nodes]]; each shard of an object needs a node of its own`,
+      );
+    }
+  }
+  repeated(config.storage_classes.map(({ name }) => name)).forEach((name) =>
+    report('storage_classes', `name '${name}' is given twice`),
+  );
   const pairs = new Set(config.db.map((db) => `${db.access_key_id}\0${db.secret_access_key}`));
   if (pairs.size > 1)
     report('db', 'access_key_id and secret_access_key must be the same pair in every [[db]]');

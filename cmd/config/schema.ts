@@ -33,6 +33,22 @@ export const configSchema = z.strictObject({
     .strictObject({ data: z.int().min(1).max(255), parity: z.int().min(0).max(255) })
     .refine((rs) => rs.data + rs.parity <= 256, 'expected data + parity of at most 256')
     .default({ data: 3, parity: 2 }),
+  storage_classes: z
+    .array(
+      z
+        .strictObject({
+          name: z
+            .string()
+            .regex(
+              /^(?!STANDARD$)[A-Z][A-Z0-9_]{0,63}$/,
+              'expected a name such as "REDUCED_REDUNDANCY" (STANDARD is [rs])',
+            ),
+          data: z.int().min(1).max(255),
+          parity: z.int().min(0).max(255),
+        })
+        .refine((code) => code.data + code.parity <= 256, 'expected data + parity of at most 256'),
+    )
+    .default([]),
   cluster: z.strictObject({ secret_file: name.default('cluster.secret') }).prefault({}),
   transport: z
     .strictObject({ driver: z.enum(['auto', 'http3', 'http2', 'webtransport']).default('auto') })

@@ -25,7 +25,7 @@ export const copyObject: Operation = {
     const metadata = newMetadata(call);
     const isItself =
       source.bucket === call.bucket && source.key === call.key && source.versionId === undefined;
-    if (isItself && metadata === undefined) {
+    if (isItself && metadata === undefined && !call.headers.has('x-amz-storage-class')) {
       throw new S3Error(
         'InvalidRequest',
         "This copy request is illegal because it is trying to copy an object to itself without changing the object's " +
@@ -40,6 +40,7 @@ export const copyObject: Operation = {
       source,
       authorize: authorize(call, 's3:PutObject'),
       signal: call.signal,
+      ...given('storageClass', call.headers.get('x-amz-storage-class')),
       ...given('metadata', metadata),
       ...given('checksumAlgorithm', algorithm === undefined ? undefined : parseAlgorithm(algorithm)),
       ...given('preconditions', writePreconditions(call.headers)),

@@ -27,6 +27,7 @@ export const createMultipartUpload: Operation = {
       metadata: { ...metadata, system: { ...metadata.system, contentType } },
       authorize: authorize(call, 's3:PutObject'),
       signal: call.signal,
+      ...given('storageClass', call.headers.get('x-amz-storage-class')),
       ...given('checksum', uploadChecksum(call)),
     });
     const headers: Record<string, string> = {};

@@ -31,6 +31,7 @@ export const putObject: Operation = {
       body,
       authorize: authorize(call, 's3:PutObject'),
       signal: call.signal,
+      ...given('storageClass', call.headers.get('x-amz-storage-class')),
       ...given('preconditions', preconditions),
     });
     const headers: Record<string, string> = { etag: quoted(written.etag) };

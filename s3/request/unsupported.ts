@@ -4,7 +4,6 @@ import type { RequestHeaders } from '../http/headers.ts';
 /** Features that would change what is stored, and the values with which their headers ask for nothing. */
 const features: readonly { readonly header: string; readonly harmless?: readonly string[] }[] = [
   { header: 'x-amz-acl', harmless: ['private', 'bucket-owner-full-control'] },
-  { header: 'x-amz-storage-class', harmless: ['STANDARD'] },
   { header: 'x-amz-tagging' },
   { header: 'x-amz-write-offset-bytes' },
   { header: 'x-amz-rename-source' },
