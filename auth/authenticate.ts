@@ -33,6 +33,8 @@ export interface AuthenticateOptions {
   readonly nowMs: number;
   /** The region requests must be signed for. */
   readonly region: string;
+  /** This request may be signed for any region: it is how a client finds out the right one. */
+  readonly anyRegion?: boolean;
   /** The service requests must be signed for: `s3`, or `s3db`. */
   readonly service: string;
   /**
@@ -166,7 +168,7 @@ function checkScope(claim: SignatureClaim, timestamp: string, options: Authentic
       `the service in the credential scope is wrong; expecting "${options.service}".`,
     );
   }
-  if (region !== options.region) {
+  if (region !== options.region && options.anyRegion !== true) {
     throw wrongScope(claim.form, `the region is wrong; expecting '${options.region}'`, options.region);
   }
   if (date !== timestamp.slice(0, 8)) {

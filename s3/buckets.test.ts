@@ -226,6 +226,18 @@ describe('access', () => {
     expect(response.headers.get('x-amz-bucket-region')).toBe('eu-central-1');
   });
 
+  it('may ask for the region of a bucket without knowing it, and for nothing else', async () => {
+    const s3 = harness({ region: 'eu-central-1' });
+    const location = await s3.send({ target: '/b?location' });
+    expect(location.status).toBe(200);
+    expect(await location.text()).toContain('>ap-southeast-2</LocationConstraint>');
+    for (const target of ['/b/k?location', '/b?versioning']) {
+      const { status } = await s3.send({ target });
+      expect([target, status]).toEqual([target, 400]);
+    }
+    expect((await s3.send({ method: 'PUT', target: '/b?location' })).status).toBe(400);
+  });
+
   it('is logged and counted without anything secret', async () => {
     const finished: unknown[] = [];
     const s3 = harness({

@@ -2,7 +2,7 @@ import { createMiddleware } from 'hono/factory';
 import { authenticate } from '../../auth/authenticate.ts';
 import type { CredentialStore } from '../../auth/credentials.ts';
 import { S3Error } from '../errors.ts';
-import type { S3Env } from '../exchange.ts';
+import type { Exchange, S3Env } from '../exchange.ts';
 import type { Query } from '../http/query.ts';
 
 interface AuthenticationOptions {
@@ -22,7 +22,13 @@ export function authentication(options: AuthenticationOptions): ReturnType<typeo
         rawQuery: exchange.target.rawQuery,
         headers: exchange.headers.map,
       },
-      { credentials: options.credentials, nowMs: options.clock(), region: options.region, service: 's3' },
+      {
+        credentials: options.credentials,
+        nowMs: options.clock(),
+        region: options.region,
+        anyRegion: asksForRegion(exchange),
+        service: 's3',
+      },
     );
     exchange.payload = authenticated.payload;
     if (authenticated.kind === 'anonymous') {
@@ -37,6 +43,12 @@ export function authentication(options: AuthenticationOptions): ReturnType<typeo
     }
     await next();
   });
+}
+
+/** GetBucketLocation: S3 answers it whatever region it is signed for, and clients ask it before they know the region. */
+function asksForRegion(exchange: Exchange): boolean {
+  const { method, resource, query } = exchange;
+  return method === 'GET' && resource?.level === 'bucket' && query?.has('location') === true;
 }
 
 /** Parameters of a presigned URL that are its signature, or that S3 doesn't take from a query. */

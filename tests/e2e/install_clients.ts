@@ -7,15 +7,17 @@ const run = promisify(execFile);
 
 /** Where the Python clients are installed; kept between runs. */
 export const venv = resolve('artifacts/clients/venv');
+/** Programs, each in the Debian package of its name. */
+const programs = ['rclone', 's3cmd', 'restic', 'docker-registry'];
 
 /**
  * Installs the clients from their registries: aws-cli and boto3 from PyPI into a virtual environment (pinned by
- * requirements.txt), rclone from Debian's packages where it isn't there. The AWS SDK for JavaScript is a
- * devDependency. A client that can't be had fails the run here, by name: it is never silently skipped.
+ * requirements.txt) with DuckDB and pyarrow, programs from Debian's packages where they aren't there. The AWS SDK for
+ * JavaScript and minio-js are devDependencies. A client that can't be had fails the run here, by name: it is never silently skipped.
  */
 export default async function installClients(): Promise<void> {
   await installPython();
-  await installRclone();
+  await installPrograms();
 }
 
 async function installPython(): Promise<void> {
@@ -35,12 +37,14 @@ async function installPython(): Promise<void> {
   await writeFile(stamp, wanted);
 }
 
-async function installRclone(): Promise<void> {
-  if (await onPath('rclone')) return;
+async function installPrograms(): Promise<void> {
+  const there = await Promise.all(programs.map(onPath));
+  const missing = programs.filter((_, at) => there[at] !== true);
+  if (missing.length === 0) return;
   if (process.getuid?.() !== 0)
-    throw new Error("rclone is not installed, and only root can 'apt-get install rclone'");
+    throw new Error(`not installed, and only root can 'apt-get install' it: ${missing.join(', ')}`);
   await run('apt-get', ['update', '-qq']);
-  await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'rclone'], {
+  await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
   });
 }
