@@ -5,9 +5,11 @@ import type { Logger } from './logger.ts';
 import { readToEnd } from './peer_links.ts';
 import {
   clusterFromJson,
+  clusterToJson,
   memberFromJson,
   memberToJson,
   type ClusterIdentity,
+  type JoinsOnly,
   type Member,
   type ReplicaIdentity,
 } from './replica_identity.ts';
@@ -18,12 +20,15 @@ import {
  * - If any peer has a cluster that counts this incarnation among its founders, it is adopted: this replica has voted in
  *   nothing yet, and its log starts as the others' did.
  * - If any peer has a cluster without this incarnation, this replica joins it as a learner (`join.ts`).
- * - Only if every configured peer answers empty, with the same configuration, is a cluster born; the replica of the lowest
+ * - A replica that came in the place of a damaged one only joins, the cluster it was in (or what a survivor made of it).
+ * - Only if every configured peer answers empty, free to found, with the same configuration, is a cluster born; the replica of the lowest
  *   slot fixes its id and founders, durably before it starts, and the others adopt it. An incarnation belongs to one
  *   cluster for ever, so that of two births (a directory lost in between) at most one can gather a majority.
  */
 export interface Greeting extends Member {
   readonly configurationDigest: string;
+  /** It may join a cluster but not found one. */
+  readonly joinsOnly: boolean;
   readonly cluster: ClusterIdentity | undefined;
 }
 
@@ -55,33 +60,53 @@ export async function firstBoot(options: FirstBootOptions): Promise<FirstBoot> {
   let complainAtMs = performance.now() + complainEveryMs;
   for (;;) {
     const greetings = await Promise.all(
-      [...peers.values()].map((peer) => greet(peer, greetingOf(options), signal)),
+      [...peers.values()].map((peer) =>
+        greet(peer, greetingOf(identity, options.configurationDigest), signal),
+      ),
     );
     signal.throwIfAborted();
     const heard = greetings.filter((greeting) => greeting !== undefined);
     for (const greeting of heard) options.onGreeting(greeting);
-    const cluster = heard.find((greeting) => greeting.cluster !== undefined)?.cluster;
+    const clusters = heard.map(({ cluster }) => cluster).filter((cluster) => cluster !== undefined);
+    const { joinsOnly } = identity;
+    const cluster = clusters.find((one) => isTheOneToJoin(one, joinsOnly));
     if (cluster !== undefined) {
       const founder = cluster.founders.some((member) => member.replicaId === replicaId);
+      if (founder && joinsOnly !== undefined)
+        throw new Error('a cluster was founded with a replica that may only join');
       return { kind: founder ? 'founder' : 'newcomer', cluster };
     }
     const alike = heard.every((greeting) => greeting.configurationDigest === options.configurationDigest);
     const lowest = [...peers.keys()].every((other) => other > slot);
-    if (heard.length === peers.size && alike && lowest) {
+    const free = joinsOnly === undefined && heard.every((greeting) => !greeting.joinsOnly);
+    if (clusters.length === 0 && heard.length === peers.size && alike && lowest && free) {
       const founders = [self, ...heard.map(({ slot: s, replicaId: r }) => ({ slot: s, replicaId: r }))];
-      return { kind: 'founder', cluster: { id: randomBytes(16).toString('hex'), founders } };
+      return { kind: 'founder', cluster: { id: randomBytes(16).toString('hex'), founders, former: [] } };
     }
     if (performance.now() >= complainAtMs) {
       complainAtMs = performance.now() + complainEveryMs;
       const silent = [...peers.keys()].filter((other) => !heard.some((greeting) => greeting.slot === other));
       const differing = heard.filter((g) => g.configurationDigest !== options.configurationDigest);
+      const lost = heard.filter((greeting) => greeting.joinsOnly);
       logger.warn(
-        { silent, differentlyConfigured: differing.map((greeting) => greeting.slot) },
-        'no cluster yet: every [[db]] must answer, with the same [[db]] configuration',
+        {
+          silent,
+          differentlyConfigured: differing.map((greeting) => greeting.slot),
+          setAside: lost.map((greeting) => greeting.slot),
+          otherClusters: clusters.map(({ id }) => id),
+        },
+        joinsOnly === undefined
+          ? 'no cluster yet: every [[db]] must answer, with the same [[db]] configuration'
+          : 'this replica was set aside and waits for one that still belongs to its cluster',
       );
     }
     await pause(signal);
   }
+}
+
+function isTheOneToJoin(cluster: ClusterIdentity, joinsOnly: JoinsOnly | undefined): boolean {
+  const { clusterId } = joinsOnly ?? { clusterId: undefined };
+  return clusterId === undefined || cluster.id === clusterId || cluster.former.includes(clusterId);
 }
 
 /** Tells a peer who we are; undefined when it doesn't answer, or not as itself. @throws when this incarnation was retired. */
@@ -126,20 +151,20 @@ export function helloHandler(options: HelloOptions): Handler {
   };
 }
 
-function greetingOf(options: FirstBootOptions): Greeting {
-  const { identity, configurationDigest } = options;
-  const { slot, replicaId, cluster } = identity;
-  return { slot, replicaId, configurationDigest, cluster };
+/** What a replica says of itself. */
+export function greetingOf(identity: ReplicaIdentity, configurationDigest: string): Greeting {
+  const { replicaId, slot, cluster, joinsOnly } = identity;
+  return { slot, replicaId, configurationDigest, cluster, joinsOnly: joinsOnly !== undefined };
 }
 
 function encodeGreeting(greeting: Greeting): Uint8Array {
-  const { cluster, configurationDigest } = greeting;
+  const { cluster, configurationDigest, joinsOnly } = greeting;
   return Buffer.from(
     JSON.stringify({
       ...memberToJson(greeting),
       configurationDigest,
-      cluster:
-        cluster === undefined ? null : { id: cluster.id, founders: cluster.founders.map(memberToJson) },
+      cluster: cluster === undefined ? null : clusterToJson(cluster),
+      joinsOnly,
     }),
   );
 }
@@ -156,7 +181,8 @@ function decodeGreeting(header: Uint8Array): Greeting | undefined {
   if (member === undefined || typeof json !== 'object' || json === null) return undefined;
   if (!('configurationDigest' in json) || typeof json.configurationDigest !== 'string') return undefined;
   const cluster = 'cluster' in json && json.cluster !== null ? clusterFromJson(json.cluster) : undefined;
-  return { ...member, configurationDigest: json.configurationDigest, cluster };
+  const joinsOnly = 'joinsOnly' in json && json.joinsOnly === true;
+  return { ...member, configurationDigest: json.configurationDigest, cluster, joinsOnly };
 }
 
 async function pause(signal: AbortSignal): Promise<void> {

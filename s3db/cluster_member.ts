@@ -7,9 +7,8 @@ import { nodeClock } from './node_clock.ts';
 import { PeerLinks, type MemberDirectory } from './peer_links.ts';
 import type { PeerSet } from './peer_set.ts';
 import type { ReplicaId } from './raft/types.ts';
-import type { RecoveredLog } from './raft_storage.ts';
 import { Replica } from './replica.ts';
-import { startingPoint, type ReplicaFiles } from './replica_files.ts';
+import type { ReplicaFiles, StartingPoint } from './replica_files.ts';
 import type { Member } from './replica_identity.ts';
 import type { Retention } from './retained_sizes.ts';
 import { forwardWrite, writeHandler, writeMethod } from './write_forwarding.ts';
@@ -18,7 +17,7 @@ interface ClusterMemberOptions {
   readonly identity: Member;
   readonly clusterId: Uint8Array;
   readonly files: Pick<ReplicaFiles, 'state' | 'storage'>;
-  readonly recovered: RecoveredLog;
+  readonly start: StartingPoint;
   readonly directory: string;
   readonly peers: PeerSet;
   readonly members: MemberDirectory;
@@ -26,6 +25,8 @@ interface ClusterMemberOptions {
   readonly onMember: (member: Member) => void;
   readonly logger: Logger;
   readonly onFatal: (error: ReplicaFailedError) => void;
+  /** Something kept here is found damaged. */
+  readonly onDamage: (error: unknown) => void;
   readonly signal: AbortSignal;
   readonly timing?: DriverTiming;
   readonly retention?: Retention;
@@ -41,7 +42,7 @@ export class ClusterMember {
   readonly #links: PeerLinks;
   #joining: Promise<void> | undefined;
 
-  private constructor(options: ClusterMemberOptions, start: Awaited<ReturnType<typeof startingPoint>>) {
+  private constructor(options: ClusterMemberOptions) {
     const { identity, files, clusterId, peers, members, logger, timing, retention } = options;
     this.#options = options;
     this.#links = new PeerLinks({
@@ -50,12 +51,13 @@ export class ClusterMember {
       members,
       logger,
       openSnapshot: () => files.state.openSnapshot((index) => this.driver.snapshotAt(index)),
+      onDamage: options.onDamage,
       stage: (pieces) => files.state.stage(pieces),
       receive: (message) => this.driver.step(message),
     });
     this.driver = new RaftDriver({
       id: identity.replicaId,
-      recovered: start,
+      recovered: options.start,
       storage: files.storage,
       state: files.state,
       network: this.#links,
@@ -79,8 +81,8 @@ export class ClusterMember {
     });
   }
 
-  static async start(options: ClusterMemberOptions): Promise<ClusterMember> {
-    const member = new ClusterMember(options, await startingPoint(options.files, options.recovered));
+  static start(options: ClusterMemberOptions): ClusterMember {
+    const member = new ClusterMember(options);
     member.driver.start();
     const { identity, peers, signal, logger } = options;
     if (!member.driver.status().configuration.voters.includes(identity.replicaId)) {

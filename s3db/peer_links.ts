@@ -1,5 +1,6 @@
 import { messageOf } from '../transport/errors.ts';
 import type { CallResponse, Handlers, IncomingCall, Peer, PeerId } from '../transport/transport.ts';
+import { isDamage } from './damage.ts';
 import type { RaftNetwork } from './driver_ports.ts';
 import { asBuffer, bytesEqual } from './key_bytes.ts';
 import type { Logger } from './logger.ts';
@@ -20,6 +21,8 @@ interface PeerLinksOptions {
   /** Stages a snapshot that arrives; resolves with what was staged. */
   readonly stage: (pieces: AsyncIterable<Uint8Array>) => Promise<SnapshotMessage['meta']>;
   readonly receive: (message: Message) => void;
+  /** The own state is found damaged while it is sent. */
+  readonly onDamage: (error: unknown) => void;
   readonly logger: Logger;
 }
 
@@ -93,7 +96,7 @@ export class PeerLinks implements RaftNetwork {
       logger.info({ peer: peer.id, index: snapshot.meta.index }, 'sending a snapshot');
       const answer = await peer.call(
         snapshotMethod,
-        { header: this.#seal(sent), body: snapshot.pieces() },
+        { header: this.#seal(sent), body: this.#watched(snapshot.pieces()) },
         { deadlineMs: snapshotDeadlineMs, lane: 'bulk' },
       );
       await readToEnd(answer);
@@ -111,6 +114,15 @@ export class PeerLinks implements RaftNetwork {
       calls: { [snapshotMethod]: (call) => this.#receiveSnapshot(call) },
       notices: { [raftNotice]: (from, payload) => this.#receive(from, payload) },
     };
+  }
+
+  async *#watched(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    try {
+      yield* pieces;
+    } catch (error) {
+      if (isDamage(error)) this.#options.onDamage(error);
+      throw error;
+    }
   }
 
   #receive(from: PeerId, payload: Uint8Array): void {

@@ -12,6 +12,11 @@ export interface RecoveredLog {
   readonly entries: readonly Entry[];
 }
 
+/** The log was written by a newer program. */
+class UnknownFormatError extends Error {
+  override readonly name = 'UnknownFormatError';
+}
+
 /** The log holds what can't be: damage in its middle, or records that contradict each other. */
 export class RaftLogDamagedError extends Error {
   override readonly name = 'RaftLogDamagedError';
@@ -207,7 +212,7 @@ class LogRecovery {
     const input = new ByteReader(payload);
     const format = input.u8();
     if (format !== recordFormat)
-      throw new RaftLogDamagedError(`a record of format ${format}, not known here`);
+      throw new UnknownFormatError(`the log has a record of format ${format}, not known here`);
     switch (type) {
       case entryType: {
         const head = readEntryHead(input);
@@ -228,7 +233,7 @@ class LogRecovery {
         this.#entries = [];
         break;
       default:
-        throw new RaftLogDamagedError(`a record of type ${type}, not known here`);
+        throw new UnknownFormatError(`the log has a record of type ${type}, not known here`);
     }
     input.end();
   }

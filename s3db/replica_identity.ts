@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ReplicaId } from './raft/types.ts';
 
@@ -15,6 +15,14 @@ export interface ClusterIdentity {
   readonly id: string;
   /** The first voters. */
   readonly founders: readonly Member[];
+  /** Ids under which the cluster went before its majority was lost and a survivor made a new one. */
+  readonly former: readonly string[];
+}
+
+/** A replica in the place of one that belonged to a cluster: it may join that, and never found another. */
+export interface JoinsOnly {
+  /** Undefined when the identity that knew it is gone. */
+  readonly clusterId: string | undefined;
 }
 
 /**
@@ -27,9 +35,14 @@ export interface ReplicaIdentity {
   readonly cluster: ClusterIdentity | undefined;
   /** The latest known holder of each slot. */
   readonly members: readonly Member[];
+  /** Set until it belongs to a cluster. */
+  readonly joinsOnly: JoinsOnly | undefined;
+  /** Number of the `damaged-` directory in whose place this replica came. */
+  readonly setAside: number | undefined;
 }
 
-class IdentityDamagedError extends Error {
+/** The identity can't be read, or is gone although there is a log or a state. */
+export class IdentityDamagedError extends Error {
   override readonly name = 'IdentityDamagedError';
 }
 
@@ -43,8 +56,15 @@ interface ConfiguredReplica {
 const fileName = 'identity.json';
 const format = 1;
 
-/** Reads the directory's identity, minting one for a directory without. @throws IdentityDamagedError */
-export async function loadIdentity(directory: string, slot: number): Promise<ReplicaIdentity> {
+/**
+ * Reads the directory's identity, minting one for an empty directory.
+ * @throws IdentityDamagedError; Error when the directory is another slot's.
+ */
+export async function loadIdentity(
+  directory: string,
+  slot: number,
+  options: { readonly mint: boolean } = { mint: true },
+): Promise<ReplicaIdentity> {
   await mkdir(directory, { recursive: true });
   const path = join(directory, fileName);
   let text: string;
@@ -52,28 +72,45 @@ export async function loadIdentity(directory: string, slot: number): Promise<Rep
     text = await readFile(path, 'utf8');
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
-    const minted: ReplicaIdentity = { replicaId: mintReplicaId(), slot, cluster: undefined, members: [] };
+    const names = await readdir(directory);
+    if (!options.mint || names.some((name) => /^log$|^state-\d{6}$/.test(name))) {
+      throw new IdentityDamagedError(`${path} is gone`);
+    }
+    const minted = mintIdentity(slot);
     await saveIdentity(directory, minted);
     return minted;
   }
   const identity = parseIdentity(text, path);
   if (identity.slot !== slot) {
-    throw new IdentityDamagedError(
+    throw new Error(
       `${path} belongs to db ${identity.slot}, not to db ${slot}: each [[db]] needs a path of its own`,
     );
   }
   return identity;
 }
 
+/** An identity that nobody had before. */
+export function mintIdentity(
+  slot: number,
+  place: { readonly joinsOnly: JoinsOnly | undefined; readonly setAside: number | undefined } = {
+    joinsOnly: undefined,
+    setAside: undefined,
+  },
+): ReplicaIdentity {
+  return { replicaId: mintReplicaId(), slot, cluster: undefined, members: [], ...place };
+}
+
 /** All of it or nothing, durably. */
 export async function saveIdentity(directory: string, identity: ReplicaIdentity): Promise<void> {
-  const { replicaId, slot, cluster, members } = identity;
+  const { replicaId, slot, cluster, members, joinsOnly, setAside } = identity;
   const body = JSON.stringify({
     format,
     replicaId: replicaId.toString(),
     slot,
-    cluster: cluster === undefined ? null : { id: cluster.id, founders: cluster.founders.map(memberToJson) },
+    cluster: cluster === undefined ? null : clusterToJson(cluster),
     members: members.map(memberToJson),
+    ...(joinsOnly === undefined ? {} : { joins: { cluster: joinsOnly.clusterId ?? null } }),
+    ...(setAside === undefined ? {} : { setAside }),
   });
   const path = join(directory, fileName);
   const temporary = `${path}.tmp`;
@@ -113,13 +150,24 @@ export function memberFromJson(json: unknown): Member | undefined {
   return { slot: Number(slot), replicaId: BigInt(replicaId) };
 }
 
+export function clusterToJson(cluster: ClusterIdentity): object {
+  const { id, founders, former } = cluster;
+  return { id, founders: founders.map(memberToJson), ...(former.length === 0 ? {} : { former }) };
+}
+
 /** Undefined unless it is one. */
 export function clusterFromJson(json: unknown): ClusterIdentity | undefined {
   if (typeof json !== 'object' || json === null || !('id' in json) || !('founders' in json)) return undefined;
   const { id, founders } = json;
-  if (typeof id !== 'string' || !/^[0-9a-f]{32}$/.test(id) || !Array.isArray(founders)) return undefined;
+  if (!isClusterId(id) || !Array.isArray(founders)) return undefined;
+  const former = 'former' in json && Array.isArray(json.former) ? json.former.filter(isClusterId) : [];
   const members = founders.map(memberFromJson).filter((member) => member !== undefined);
-  return members.length === founders.length && members.length > 0 ? { id, founders: members } : undefined;
+  if (members.length !== founders.length || members.length === 0) return undefined;
+  return { id, founders: members, former };
+}
+
+function isClusterId(value: unknown): value is string {
+  return typeof value === 'string' && /^[0-9a-f]{32}$/.test(value);
 }
 
 /** SHA-256 over who is configured where. */
@@ -129,18 +177,31 @@ export function configurationDigest(replicas: readonly ConfiguredReplica[]): str
 }
 
 function parseIdentity(text: string, path: string): ReplicaIdentity {
-  const damaged = (what: string): IdentityDamagedError =>
-    new IdentityDamagedError(`${path}: ${what}; move the directory away to let this replica join anew`);
+  const damaged = (what: string): IdentityDamagedError => new IdentityDamagedError(`${path}: ${what}`);
   const [body = '', sum] = text.split('\n');
   if (sum !== checksum(body)) throw damaged('the checksum does not match');
   const json: unknown = JSON.parse(body);
+  if (typeof json !== 'object' || json === null || !('format' in json)) throw damaged('not an identity');
+  // The checksum holds, so a newer program wrote it.
+  if (json.format !== format) throw new Error(`${path}: a format that is not known here`);
   const member = memberFromJson(json);
-  if (member === undefined || typeof json !== 'object' || json === null) throw damaged('not an identity');
-  if (!('format' in json) || json.format !== format) throw damaged('a format that is not known here');
+  if (member === undefined) throw damaged('not an identity');
   const cluster = 'cluster' in json && json.cluster !== null ? clusterFromJson(json.cluster) : undefined;
   if ('cluster' in json && json.cluster !== null && cluster === undefined) throw damaged('not a cluster');
   const members = 'members' in json && Array.isArray(json.members) ? json.members.map(memberFromJson) : [];
-  return { ...member, cluster, members: members.filter((one) => one !== undefined) };
+  return {
+    ...member,
+    cluster,
+    members: members.filter((one) => one !== undefined),
+    joinsOnly: joinsOnlyOf(json),
+    setAside: 'setAside' in json && Number.isSafeInteger(json.setAside) ? Number(json.setAside) : undefined,
+  };
+}
+
+function joinsOnlyOf(json: object): JoinsOnly | undefined {
+  if (!('joins' in json) || typeof json.joins !== 'object' || json.joins === null) return undefined;
+  const clusterId = 'cluster' in json.joins ? json.joins.cluster : undefined;
+  return { clusterId: isClusterId(clusterId) ? clusterId : undefined };
 }
 
 function checksum(body: string): string {

@@ -3,18 +3,21 @@ import { staticCredentials } from '../auth/static_credentials.ts';
 import { dialPeer } from '../transport/peer.ts';
 import { listenTransport, type ReloadableServer } from '../transport/server.ts';
 import type { Peer } from '../transport/transport.ts';
-import { greet, firstBoot, helloHandler, helloMethod, type Greeting } from './bootstrap.ts';
+import { greet, greetingOf, firstBoot, helloHandler, helloMethod, type Greeting } from './bootstrap.ts';
 import { ClusterMember } from './cluster_member.ts';
+import { isDamage } from './damage.ts';
 import type { Database } from './database.ts';
+import type { ReplicaFailedError } from './driver_errors.ts';
 import { MemberDatabase } from './member_database.ts';
 import { announcedMembers } from './member_table.ts';
 import { peerIdOf, MemberDirectory } from './peer_links.ts';
 import { PeerSet } from './peer_set.ts';
-import { enterCluster, openReplicaFiles, type ReplicaFiles } from './replica_files.ts';
+import { enterCluster, openReplicaFiles, type ReplicaFiles, type StartingPoint } from './replica_files.ts';
 import { configurationDigest, saveIdentity, type Member, type ReplicaIdentity } from './replica_identity.ts';
 import { listenRest, type RestListener } from './rest/listener.ts';
 import type { StatusInfo } from './rest/service.ts';
 import type { DbAddress, S3dbServerOptions } from './server_options.ts';
+import { noteDamage } from './set_aside.ts';
 import { ReplicaService } from './replica_service.ts';
 
 /**
@@ -49,7 +52,7 @@ export class S3dbServer {
       addressOf: (slot) => this.#peers.addressOf(slot),
       members: this.#members,
       member: () => this.#member,
-      onFatal: options.onFatal,
+      onFatal: (error) => this.#fatal(error),
     });
     const { id, host, port, raftPort } = options;
     this.#peers = new PeerSet({ id, host, port, raftPort }, (address) => this.#dial(address));
@@ -59,7 +62,17 @@ export class S3dbServer {
    * Opens the directory and both ports. @throws when either can't be: a directory that can't be trusted, a port that is taken.
    */
   static async open(options: S3dbServerOptions): Promise<S3dbServer> {
-    const server = new S3dbServer(options, await openReplicaFiles(options.directory, options.id));
+    const { directory, id: slot, peers, logger } = options;
+    const hasPeers = peers.some((peer) => peer.id !== slot);
+    const files = await openReplicaFiles({
+      directory,
+      slot,
+      hasPeers,
+      logger,
+      nowMs: Date.now(),
+      ...(options.logSegmentBytes === undefined ? {} : { logSegmentBytes: options.logSegmentBytes }),
+    });
+    const server = new S3dbServer(options, files);
     try {
       await server.#start();
     } catch (error) {
@@ -137,7 +150,7 @@ export class S3dbServer {
     const store = staticCredentials([
       { ...credentials, accountId: '', displayName: 's3db', admin: false, policy: [] },
     ]);
-    if (this.#identity.cluster !== undefined) await this.#run(this.#identity);
+    if (this.#files.start !== undefined) await this.#run(this.#identity, this.#files.start);
     else this.#entering = this.#enter();
     this.#rest = await listenRest({
       host,
@@ -168,40 +181,37 @@ export class S3dbServer {
         logger: this.#options.logger,
       });
       const founder = kind === 'founder';
-      this.#identity = await enterCluster(this.#options.directory, this.#files, { cluster, founder });
+      const entered = await enterCluster(this.#options.directory, this.#files, { cluster, founder });
+      this.#identity = entered.identity;
       for (const member of cluster.founders) {
         if (this.#members.holderOf(member.slot) === undefined) this.#members.set(member);
       }
       this.#options.logger.info({ cluster: cluster.id, founder }, 'this replica belongs to a cluster now');
-      const voters = founder ? cluster.founders.map((member) => member.replicaId) : [];
-      await this.#run(this.#identity, {
-        hardState: { term: 0, vote: 0n, commit: 0 },
-        snapshot: { index: 0, term: 0, configuration: { voters, learners: [], removed: [] } },
-        entries: [],
-      });
+      await this.#run(entered.identity, entered.start);
     } catch (error) {
       if (this.#closing.signal.aborted) return;
       this.#service.fail(error);
     }
   }
 
-  async #run(identity: ReplicaIdentity, recovered = this.#files.recovered): Promise<void> {
+  async #run(identity: ReplicaIdentity, start: StartingPoint): Promise<void> {
     const options = this.#options;
     const transport = this.#transport;
     const { cluster } = identity;
     if (transport === undefined || cluster === undefined) throw new Error('not in a cluster yet');
     for (const address of await announcedMembers(this.#files.state)) this.#peers.set(address);
-    const member = await ClusterMember.start({
+    const member = ClusterMember.start({
       identity: { replicaId: identity.replicaId, slot: identity.slot },
       clusterId: new Uint8Array(Buffer.from(cluster.id, 'hex')),
       files: this.#files,
-      recovered,
+      start,
       directory: options.directory,
       peers: this.#peers,
       members: this.#members,
       onMember: (news) => this.#heard(news),
       logger: options.logger,
-      onFatal: options.onFatal,
+      onFatal: (error) => this.#fatal(error),
+      onDamage: (error) => this.#service.fail(error),
       signal: this.#closing.signal,
       ...(options.timing === undefined ? {} : { timing: options.timing }),
       ...(options.retention === undefined ? {} : { retention: options.retention }),
@@ -265,9 +275,27 @@ export class S3dbServer {
     this.#saving.catch((error: unknown) => this.#service.fail(error));
   }
 
+  /** Damage that was met while running is noted, so that the next start sets the directory aside. */
+  #fatal(error: ReplicaFailedError): void {
+    const { directory, peers, id, logger, onFatal } = this.#options;
+    if (!isDamage(error) || !peers.some((peer) => peer.id !== id)) {
+      onFatal(error);
+      return;
+    }
+    this.#saving = this.#saving.then(async () => {
+      await noteDamage(directory, error.message, Date.now());
+    });
+    this.#saving.then(
+      () => onFatal(error),
+      (failure: unknown) => {
+        logger.error({ error: String(failure) }, 'the damage could not be noted');
+        onFatal(error);
+      },
+    );
+  }
+
   #greeting(): Greeting {
-    const { slot, replicaId, cluster } = this.#identity;
-    return { slot, replicaId, cluster, configurationDigest: this.#configurationDigest() };
+    return greetingOf(this.#identity, this.#configurationDigest());
   }
 
   #configurationDigest(): string {

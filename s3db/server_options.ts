@@ -38,4 +38,6 @@ export interface S3dbServerOptions extends DbAddress {
   readonly onFatal: (error: ReplicaFailedError) => void;
   readonly timing?: DriverTiming;
   readonly retention?: Retention;
+  /** Size at which a segment of the log is followed by the next: the log is compacted by whole segments. Default 32 MiB. */
+  readonly logSegmentBytes?: number;
 }

@@ -5,6 +5,7 @@ import { decodeCommand, type DecodedCommand } from './command.ts';
 import type { ScanPage, ScanRequest } from './database.ts';
 import type { AppliedState, OnOutcome } from './driver_ports.ts';
 import { bytesEqual } from './key_bytes.ts';
+import { checkLevel } from './level_check/level_check.ts';
 import {
   getRow,
   openBytesLevel,
@@ -71,7 +72,7 @@ export class StateMachine implements AppliedState {
     this.#rememberedRequests = meta.rememberedRequests;
   }
 
-  /** Opens the state in a directory, an empty one at index 0. @throws ValueDamagedError */
+  /** Opens the state in a directory, an empty one at index 0, after a check of all its files. @throws LevelDamagedError, ValueDamagedError */
   static async open(directory: string): Promise<StateMachine> {
     return new StateMachine(directory, await openState(await currentStateDirectory(directory)));
   }
@@ -299,6 +300,7 @@ async function readMeta(level: BytesLevel, snapshot?: LevelSnapshot): Promise<Me
 }
 
 async function openState(path: string): Promise<{ readonly level: BytesLevel; readonly meta: Meta }> {
+  await checkLevel(path);
   const level = await openBytesLevel(path);
   try {
     return { level, meta: await readMeta(level) };

@@ -25,6 +25,7 @@ interface TestClusterOptions {
   readonly driver?: DriverName;
   readonly timing?: DriverTiming;
   readonly retention?: Retention;
+  readonly logSegmentBytes?: number;
 }
 
 /** Replicas in this process, with real files, over pipes or loopback sockets, REST over TLS. */
@@ -85,6 +86,9 @@ export class TestCluster {
       onFatal: (error) => this.failures.push(error),
       timing: this.#options.timing ?? quick,
       ...(this.#options.retention === undefined ? {} : { retention: this.#options.retention }),
+      ...(this.#options.logSegmentBytes === undefined
+        ? {}
+        : { logSegmentBytes: this.#options.logSegmentBytes }),
       ...overrides,
     });
     this.servers.set(id, server);
