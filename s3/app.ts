@@ -7,6 +7,7 @@ import type { Call, Exchange, S3Env, Services } from './exchange.ts';
 import { defaultLimits, type S3Limits } from './limits.ts';
 import { Answerer } from './middleware/answer.ts';
 import { authentication } from './middleware/authentication.ts';
+import { crossOrigin } from './middleware/cors.ts';
 import { beginExchange } from './middleware/exchange.ts';
 import { inFlightLimit } from './middleware/in_flight_limit.ts';
 import { findResource } from './middleware/resource.ts';
@@ -56,6 +57,7 @@ export function createS3App(options: S3AppOptions): S3App {
   app.use(beginExchange({ services, requestId: options.requestId }));
   app.use(inFlightLimit({ max: services.limits.maxInFlight }));
   app.use(findResource({ domain: options.domain }));
+  app.use(crossOrigin(services));
   app.use(authentication(services));
   app.all('/', async (c) => {
     const exchange = c.get('exchange');

@@ -3,6 +3,8 @@ import { BackendError, type BackendErrorCode } from '../backend/errors.ts';
 
 /** What only HTTP can get wrong, in S3's own codes. */
 type HttpErrorCode =
+  | 'AccessForbidden'
+  | 'BadRequest'
   | 'EntityTooLargeXml'
   | 'IllegalLocationConstraintException'
   | 'InvalidDigest'
@@ -53,6 +55,7 @@ interface ErrorAnswer {
  */
 export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
   AccessDenied: { status: 403, message: 'Access Denied' },
+  AccessForbidden: { status: 403, message: 'Access Denied' },
   AuthorizationHeaderMalformed: { status: 400, message: 'The authorization header you provided is invalid.' },
   AuthorizationQueryParametersError: {
     status: 400,
@@ -62,6 +65,7 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
     status: 400,
     message: 'The Content-MD5 or checksum value that you specified did not match what the server received.',
   },
+  BadRequest: { status: 400, message: 'Bad Request' },
   BucketAlreadyExists: {
     status: 409,
     message:

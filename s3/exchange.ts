@@ -70,6 +70,8 @@ export interface Exchange {
   caller?: Caller;
   payload?: PayloadCheck;
   operation?: string;
+  /** Headers that the answer carries whatever it is. */
+  answerHeaders?: Readonly<Record<string, string>>;
   status: number;
   sentBytes: number;
   /** An answer that began and couldn't be finished. */

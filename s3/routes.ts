@@ -5,7 +5,6 @@ import { abortMultipartUpload } from './operations/abort_multipart_upload.ts';
 import {
   getBucketAccelerate,
   getBucketAcl,
-  getBucketCors,
   getBucketEncryption,
   getBucketLifecycle,
   getBucketLogging,
@@ -14,13 +13,14 @@ import {
   getBucketPolicy,
   getBucketPolicyStatus,
   getBucketReplication,
-  getBucketRequestPayment,
   getBucketTagging,
   getBucketVersioning,
   getBucketWebsite,
   getObjectLockConfiguration,
   getPublicAccessBlock,
 } from './operations/bucket_configuration.ts';
+import { deleteBucketCors, getBucketCors, putBucketCors } from './operations/bucket_cors.ts';
+import { getBucketRequestPayment, putBucketRequestPayment } from './operations/bucket_request_payment.ts';
 import { completeMultipartUpload } from './operations/complete_multipart_upload.ts';
 import { copyObject } from './operations/copy_object.ts';
 import { createBucket } from './operations/create_bucket.ts';
@@ -41,6 +41,7 @@ import { listObjects } from './operations/list_objects.ts';
 import { listObjectsV2 } from './operations/list_objects_v2.ts';
 import { listObjectVersions } from './operations/list_object_versions.ts';
 import { listParts } from './operations/list_parts.ts';
+import { preflight } from './operations/preflight.ts';
 import { putObject } from './operations/put_object.ts';
 import { uploadPart } from './operations/upload_part.ts';
 import { uploadPartCopy } from './operations/upload_part_copy.ts';
@@ -129,7 +130,10 @@ export const routes: readonly Route[] = [
   }),
   route('GET', 'bucket', listObjects, { optional: [...listing, 'marker', 'max-keys'] }),
   route('HEAD', 'bucket', headBucket),
+  route('PUT', 'bucket', putBucketCors, { query: ['cors'] }),
+  route('PUT', 'bucket', putBucketRequestPayment, { query: ['requestPayment'] }),
   route('PUT', 'bucket', createBucket),
+  route('DELETE', 'bucket', deleteBucketCors, { query: ['cors'] }),
   route('DELETE', 'bucket', deleteBucket),
   route('POST', 'bucket', deleteObjects, { query: ['delete'] }),
 
@@ -183,6 +187,8 @@ export function selectOperation(request: {
   readonly headers: RequestHeaders;
 }): Operation {
   const { method, level, query, headers } = request;
+  // A browser asks about the whole URL, whatever its query says.
+  if (method === 'OPTIONS') return preflight;
   for (const row of routesOf.get(`${method} ${level}`) ?? []) {
     if (row.header !== undefined && !headers.has(row.header)) continue;
     if (!row.query.every((name) => query.has(name))) continue;

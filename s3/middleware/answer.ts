@@ -32,6 +32,7 @@ export class Answerer {
   async answer(c: Context<S3Env>, reply: Reply): Promise<Response> {
     const exchange = c.get('exchange');
     exchange.status = reply.status;
+    Object.assign(reply.headers, exchange.answerHeaders);
     reply.headers['x-amz-request-id'] = exchange.requestId;
     reply.headers['x-amz-id-2'] = this.#hostId;
     reply.headers['server'] = 's3d';

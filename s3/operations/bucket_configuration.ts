@@ -55,11 +55,6 @@ export const getBucketAccelerate = empty(
   's3:GetAccelerateConfiguration',
   root('AccelerateConfiguration'),
 );
-export const getBucketRequestPayment = empty(
-  'GetBucketRequestPayment',
-  's3:GetBucketRequestPayment',
-  root('RequestPaymentConfiguration', '<Payer>BucketOwner</Payer>'),
-);
 
 export const getBucketAcl: Operation = {
   name: 'GetBucketAcl',
@@ -74,7 +69,6 @@ export const getBucketPolicyStatus = unset(
   's3:GetBucketPolicyStatus',
   'NoSuchBucketPolicy',
 );
-export const getBucketCors = unset('GetBucketCors', 's3:GetBucketCORS', 'NoSuchCORSConfiguration');
 export const getBucketLifecycle = unset(
   'GetBucketLifecycleConfiguration',
   's3:GetLifecycleConfiguration',

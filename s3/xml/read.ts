@@ -102,6 +102,16 @@ export class XmlElement {
     return text;
   }
 
+  /** The texts of all children of that name in order. @throws S3Error MalformedXML where one has children. */
+  texts(name: string): string[] {
+    const child = this.#child(name);
+    if (child === undefined) return [];
+    return (Array.isArray(child) ? (child as readonly XmlNode[]) : [child as XmlNode]).map((node) => {
+      if (typeof node !== 'string') throw new S3Error('MalformedXML');
+      return decodeText(node);
+    });
+  }
+
   /** The children of that name in order. */
   all(name: string): XmlElement[] {
     const child = this.#child(name);
