@@ -1,6 +1,7 @@
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KeyNotFoundError, KeyringError } from './errors.ts';
 import { readKeyring } from './key_source.ts';
@@ -82,7 +83,7 @@ describe('the text of a key file', () => {
       try {
         Keyring.parse(text, 'k');
       } catch (error) {
-        message = String(error) + String((error as Error).cause ?? '');
+        message = inspect(error);
       }
       expect(message).not.toBe('');
       expect(message).not.toContain(secret.slice(0, 8));
