@@ -181,6 +181,29 @@ export interface IncomingBody {
   readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly value: () => string | undefined };
 }
 
+/** How a client asks for an object to be encrypted. */
+export type EncryptionRequest =
+  | { readonly type: 'AES256' }
+  | {
+      readonly type: 'aws:kms';
+      /** Absent: the keyring's default for this. */
+      readonly keyId?: string;
+      /** The encryption context: the key serves the object only with it. */
+      readonly context?: Readonly<Record<string, string>>;
+      readonly bucketKey?: boolean;
+    }
+  | {
+      readonly type: 'customer';
+      /** 32 bytes, which are never kept. */
+      readonly key: Uint8Array;
+    };
+
+/** How an object is encrypted as far as its owner asked for it: encryption at rest isn't told. */
+export type ObjectEncryption =
+  | { readonly type: 'AES256' }
+  | { readonly type: 'aws:kms'; readonly keyId: string; readonly bucketKey: boolean }
+  | { readonly type: 'customer' };
+
 /** Conditional headers, as parsed. ETags are without quotes; `*` stands for any. Times are whole seconds in ms. */
 export interface Preconditions {
   readonly ifMatch?: readonly string[];
@@ -199,12 +222,15 @@ export interface PutObjectRequest extends BucketRequest {
   readonly preconditions?: Preconditions;
   /** Default: STANDARD. */
   readonly storageClass?: string;
+  /** Absent: as the bucket says. */
+  readonly encryption?: EncryptionRequest;
 }
 
 export interface ObjectWritten {
   readonly etag: string;
   readonly lastModifiedMs: number;
   readonly checksum?: Checksum;
+  readonly encryption?: ObjectEncryption;
   /** Present where the bucket is versioned. */
   readonly versionId?: string;
   readonly sizeBytes: number;
@@ -216,6 +242,8 @@ export interface HeadObjectRequest extends BucketRequest {
   readonly preconditions?: Preconditions;
   readonly range?: RangeRequest;
   readonly partNumber?: number;
+  /** The client's key (SSE-C): must be the object's own, and absent where it has none. */
+  readonly customerKey?: Uint8Array;
 }
 
 /** As in the Range header: `start` alone reads to the end, `suffix` reads the last bytes. */
@@ -230,6 +258,7 @@ export interface ObjectHead {
   readonly lastModifiedMs: number;
   readonly metadata: ObjectMetadata;
   readonly checksum?: Checksum;
+  readonly encryption?: ObjectEncryption;
   readonly versionId?: string;
   /** Of a multipart object. */
   readonly partsCount?: number;
@@ -261,6 +290,8 @@ export interface ObjectSource {
   readonly versionId?: string;
   readonly authorize: Authorize;
   readonly preconditions?: Preconditions;
+  /** As in `HeadObjectRequest`. */
+  readonly customerKey?: Uint8Array;
 }
 
 export interface CopyObjectRequest extends BucketRequest {
@@ -275,6 +306,8 @@ export interface CopyObjectRequest extends BucketRequest {
   readonly preconditions?: Preconditions;
   /** Default: STANDARD, whatever the source's is. */
   readonly storageClass?: string;
+  /** Of the copy; absent: as its bucket says, whatever the source's is. */
+  readonly encryption?: EncryptionRequest;
 }
 
 export interface UpdateObjectAclRequest extends BucketRequest {
@@ -346,10 +379,13 @@ export interface CreateUploadRequest extends BucketRequest {
   readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly type?: ChecksumType };
   /** Default: STANDARD. */
   readonly storageClass?: string;
+  /** Of the object to be; absent: as the bucket says now. */
+  readonly encryption?: EncryptionRequest;
 }
 
 export interface UploadCreated {
   readonly uploadId: string;
+  readonly encryption?: ObjectEncryption;
   readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly type: ChecksumType };
 }
 
@@ -362,18 +398,23 @@ export interface UploadPartRequest extends UploadRequest {
   /** 1..10,000 */
   readonly partNumber: number;
   readonly body: IncomingBody;
+  /** The key that the upload was begun with, where it was begun with one. */
+  readonly customerKey?: Uint8Array;
 }
 
 export interface UploadPartCopyRequest extends UploadRequest {
   readonly partNumber: number;
   readonly source: ObjectSource;
   readonly range?: { readonly start: number; readonly end: number };
+  /** As in `UploadPartRequest`. */
+  readonly customerKey?: Uint8Array;
 }
 
 export interface PartWritten {
   readonly etag: string;
   readonly lastModifiedMs: number;
   readonly checksum?: Checksum;
+  readonly encryption?: ObjectEncryption;
 }
 
 export interface ListPartsRequest extends UploadRequest {
@@ -414,6 +455,8 @@ export interface CompleteUploadRequest extends UploadRequest {
   /** `x-amz-mp-object-size` */
   readonly sizeBytes?: number;
   readonly preconditions?: Preconditions;
+  /** As in `UploadPartRequest`. */
+  readonly customerKey?: Uint8Array;
 }
 
 export interface ListUploadsRequest extends BucketRequest {

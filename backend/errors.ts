@@ -20,6 +20,7 @@ export type BackendErrorCode =
   | 'InvalidRange'
   | 'InvalidRequest'
   | 'InvalidStorageClass'
+  | 'KMS.NotFoundException'
   | 'KeyTooLongError'
   | 'MethodNotAllowed'
   | 'NoSuchBucket'

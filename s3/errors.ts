@@ -126,6 +126,7 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
   InvalidRequest: { status: 400, message: 'Invalid Request' },
   InvalidStorageClass: { status: 400, message: 'The storage class you specified is not valid' },
   InvalidURI: { status: 400, message: "Couldn't parse the specified URI." },
+  'KMS.NotFoundException': { status: 400, message: 'The key does not exist' },
   KeyTooLongError: { status: 400, message: 'Your key is too long' },
   MalformedTrailerError: {
     status: 400,

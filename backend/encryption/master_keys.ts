@@ -78,6 +78,11 @@ export class MasterKeys {
     this.#options.logger.info({ source: ring.source, active: ring.active.id }, 'keyring read again');
   }
 
+  get closed(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+
+  /** Ends a check that still waits for the state. */
   close(): void {
     this.#stopping.abort();
   }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Checksum, CompleteUploadRequest, ObjectWritten } from '../backend.ts';
+import type { SseRow } from '../encryption/sse_row.ts';
 import { commit, type Proposal } from './commit.ts';
 import { checksumOfParts, type ChosenPart } from './composite.ts';
 import type { EngineContext } from './context.ts';
@@ -9,6 +10,7 @@ import { contentIdOf, mintId } from './ids.ts';
 import { checkKey } from './object_keys.ts';
 import { readAllParts } from './part_rows.ts';
 import { checkWritePreconditions } from './preconditions.ts';
+import { checkUploadKey, encryptionField } from './protection.ts';
 import { STATE_KEYS } from './row_keys.ts';
 import {
   decodeCompleted,
@@ -51,6 +53,7 @@ async function propose(
       refuseUpload(request);
     return { conditions: [], operations: [], result: writtenOf(before) };
   }
+  checkUploadKey(upload.row.sse, request.customerKey);
   const [target, parts] = await Promise.all([
     readTarget(context, request),
     chooseParts(context, { request, uploadId, upload: upload.row }),
@@ -66,6 +69,7 @@ async function propose(
     storageClass: upload.row.storageClass,
     ...object,
     place: {
+      ...(upload.row.sse === undefined ? {} : { sse: upload.row.sse }),
       parts: parts.map(({ row, partNumber }) => ({
         contentId: row.contentId,
         sizeBytes: row.sizeBytes,
@@ -74,7 +78,7 @@ async function propose(
       })),
     },
   });
-  const completed = completedRow(request, { bucket: bucket.row, object, mtimeMs });
+  const completed = completedRow(request, { bucket: bucket.row, object, mtimeMs, sse: upload.row.sse });
   return {
     conditions: [
       ...unchanged(target),
@@ -109,7 +113,12 @@ async function propose(
 /** What a repeated Complete is answered from. */
 export function completedRow(
   request: CompleteUploadRequest,
-  made: { readonly bucket: BucketRow; readonly object: AssembledObject; readonly mtimeMs: number },
+  made: {
+    readonly bucket: BucketRow;
+    readonly object: AssembledObject;
+    readonly mtimeMs: number;
+    readonly sse?: SseRow | undefined;
+  },
 ): CompletedRow {
   const { sizeBytes, etag, checksum } = made.object;
   return {
@@ -120,6 +129,7 @@ export function completedRow(
     lastModifiedMs: made.mtimeMs,
     sizeBytes,
     checksum,
+    ...(made.sse === undefined ? {} : { sse: made.sse }),
   };
 }
 
@@ -272,6 +282,7 @@ export function writtenOf(completed: CompletedRow): ObjectWritten {
     lastModifiedMs: completed.lastModifiedMs,
     sizeBytes: completed.sizeBytes,
     ...(completed.checksum === undefined ? {} : { checksum: completed.checksum }),
+    ...encryptionField(completed.sse),
     ...(completed.versionId === undefined ? {} : { versionId: completed.versionId }),
   };
 }

@@ -1,34 +1,39 @@
 import { ContentMissingError } from '../data_store.ts';
-import { contentOf } from './content_rows.ts';
+import { KeyNotFoundError } from '../encryption/errors.ts';
+import { contentOf, type OpenedContent } from './content_rows.ts';
 import type { EngineContext } from './context.ts';
 import { endStream, OwnedStream } from './owned_stream.ts';
 import type { ByteRange } from './ranges.ts';
-import type { ContentRow, PartOfContent } from './rows.ts';
+import type { PartOfContent } from './rows.ts';
 
 interface OpenContentOptions {
   /** Undefined: there is no byte to read. */
   readonly range: ByteRange | undefined;
+  /** The client's key, where the content is under one; it has been checked. */
+  readonly customerKey?: Uint8Array | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * The bytes of a range, across parts where the object has them. Only the parts that the range touches are opened,
  * one at a time; the row of the next one is read while the bytes of this one flow.
- * @throws ContentMissingError before the first byte where the content isn't there; what goes missing later throws
- *   from the stream.
+ * @throws ContentMissingError before the first byte where the content isn't there, KeyNotFoundError where its key isn't;
+ *   what goes missing later throws from the stream.
  */
 export async function openContent(
   context: EngineContext,
-  row: ContentRow,
+  content: OpenedContent,
   options: OpenContentOptions,
 ): Promise<AsyncIterable<Uint8Array>> {
   const { range } = options;
+  const { row } = content;
   if (range === undefined) return nothing();
   if (row.locator !== undefined) {
-    return context.data.read(row.locator, {
-      range: { offset: range.start, lengthBytes: range.end - range.start + 1 },
-      ...signalOf(options),
-    });
+    const { sizeBytes, locator, sealed } = row;
+    return context.vault.read(
+      { contentId: content.contentId, sizeBytes, locator, sealed },
+      { ...options, range: { offset: range.start, lengthBytes: range.end - range.start + 1 } },
+    );
   }
   const pieces = piecesOf(row.parts ?? [], range);
   const [first] = pieces;
@@ -73,14 +78,14 @@ async function openPiece(
     if (!fromMemory) context.contents.forget(contentId);
     const content = await contentOf(context, contentId);
     if (content?.row.locator === undefined) break;
+    const { sizeBytes, locator, sealed } = content.row;
     try {
-      return await context.data.read(content.row.locator, {
-        range: { offset: piece.offset, lengthBytes: piece.lengthBytes },
-        ...signalOf(options),
-      });
+      return await context.vault.read(
+        { contentId, sizeBytes, locator, sealed },
+        { ...options, range: { offset: piece.offset, lengthBytes: piece.lengthBytes } },
+      );
     } catch (error) {
-      // Its place may have changed since the row was read.
-      if (!(error instanceof ContentMissingError) || !fromMemory) throw error;
+      if (!mayHaveMoved(error) || !fromMemory) throw error;
     }
   }
   throw new ContentMissingError(`part ${Buffer.from(contentId).toString('hex')} has no content`);
@@ -99,8 +104,9 @@ function piecesOf(parts: readonly PartOfContent[], range: ByteRange): Piece[] {
   return pieces;
 }
 
-function signalOf(options: OpenContentOptions): { readonly signal?: AbortSignal } {
-  return options.signal === undefined ? {} : { signal: options.signal };
+/** The place of content, and what its key is wrapped under, may have changed since its row was read. */
+export function mayHaveMoved(error: unknown): boolean {
+  return error instanceof ContentMissingError || error instanceof KeyNotFoundError;
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {

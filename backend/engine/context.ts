@@ -2,6 +2,8 @@ import type { BackendErrorCode } from '../errors.ts';
 import { BackendError } from '../errors.ts';
 import type { Checksums } from '../checksums/checksums.ts';
 import type { DataStore } from '../data_store.ts';
+import type { MasterKeys } from '../encryption/master_keys.ts';
+import type { Vault } from '../frames/vault.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { ContentCache } from './content_cache.ts';
 import type { ChangeObserver } from './object_changes.ts';
@@ -15,10 +17,23 @@ export interface EngineLogger {
   error(fields: object, message: string): void;
 }
 
+/** What is configured of encryption and compression. */
+export interface ProtectionContext {
+  /** Undefined: no keys are configured. */
+  readonly keys: MasterKeys | undefined;
+  /** Whether objects for which nobody asked are encrypted too. */
+  readonly atRest: boolean;
+  /** zstd's level; undefined: nothing is compressed. */
+  readonly compressionLevel: number | undefined;
+}
+
 /** What every operation of the engine works with. */
 export interface EngineContext {
   readonly state: GlobalState;
   readonly data: DataStore;
+  /** What `data` keeps, read and written through compression and encryption. */
+  readonly vault: Vault;
+  readonly protection: ProtectionContext;
   readonly checksums: Checksums;
   readonly contents: ContentCache;
   readonly settingTexts: SettingTexts;

@@ -9,10 +9,11 @@ import type { EngineContext } from './context.ts';
 import { refuse } from './context.ts';
 import { findObject, openObject, type FoundObject } from './get_object.ts';
 import { contentIdOf, mintId } from './ids.ts';
-import { ingest, maxSinglePutBytes } from './ingest.ts';
+import { ingestProtected, maxSinglePutBytes } from './ingest.ts';
 import { endStream } from './owned_stream.ts';
 import { checkKey } from './object_keys.ts';
 import { checkSourcePreconditions, checkWritePreconditions } from './preconditions.ts';
+import { protectionOf } from './protection.ts';
 import { commitContent, ownershipOf } from './put_object.ts';
 import { storageClassOf } from './storage_classes.ts';
 import { readTarget } from './targets.ts';
@@ -36,12 +37,14 @@ export async function copyObject(context: EngineContext, request: CopyObjectRequ
   }
   const { found, body } = await openObject(context, asked, checkSourcePreconditions);
   const algorithm = request.checksumAlgorithm ?? algorithmOf(found);
+  const metadata = request.metadata ?? found.head.metadata;
   const content = await ingestFrom(body, (stream) =>
-    ingest(context, {
+    ingestProtected(context, {
       contentId: contentIdOf(request.bucket, request.key, mintId(context)),
       body: { stream, sizeBytes: found.head.sizeBytes },
       algorithms: [algorithm],
       storageClass,
+      protection: protectionOf(context, { asked: request.encryption, bucket: target.bucket.row, metadata }),
       signal: request.signal,
     }),
   );
@@ -50,7 +53,7 @@ export async function copyObject(context: EngineContext, request: CopyObjectRequ
     ...request,
     event: 'ObjectCreated:Copy',
     storageClass,
-    metadata: request.metadata ?? found.head.metadata,
+    metadata,
     target,
     content,
     ...(raw === undefined
@@ -65,6 +68,7 @@ export function refuseOntoItself(request: CopyObjectRequest): void {
   const ontoItself = source.bucket === request.bucket && source.key === request.key;
   if (!ontoItself || source.versionId !== undefined) return;
   if (request.metadata !== undefined || request.storageClass !== undefined) return;
+  if (request.encryption !== undefined) return;
   refuse(
     'InvalidRequest',
     "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
@@ -90,6 +94,7 @@ export function sourceRequest(source: ObjectSource, signal: AbortSignal | undefi
     authorize: source.authorize,
     ...(source.versionId === undefined ? {} : { versionId: source.versionId }),
     ...(source.preconditions === undefined ? {} : { preconditions: source.preconditions }),
+    ...(source.customerKey === undefined ? {} : { customerKey: source.customerKey }),
     ...(signal === undefined ? {} : { signal }),
   };
 }

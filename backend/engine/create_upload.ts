@@ -6,6 +6,9 @@ import { refuse } from './context.ts';
 import { mintId, uploadIdText } from './ids.ts';
 import { checkKey } from './object_keys.ts';
 import { ownershipOf } from './put_object.ts';
+import { encryptionOf, type SseRow } from '../encryption/sse_row.ts';
+import { bucketEncryption } from './bucket_encryption.ts';
+import { sseFor } from './protection.ts';
 import { uploadKey } from './row_keys.ts';
 import { encodeUpload } from './rows.ts';
 import { storageClassOf } from './storage_classes.ts';
@@ -19,9 +22,10 @@ export async function createMultipartUpload(
   const storageClass = storageClassOf(context, request);
   const checksum = resolveChecksum(request.checksum);
   const uploadId = mintId(context);
-  await commit(context, async () => {
+  const sse = await commit<SseRow | undefined>(context, async () => {
     const bucket = await readBucket(context, request);
     const { owner, acl } = ownershipOf(request, bucket.row);
+    const encryption = sseFor(context, request.encryption ?? bucketEncryption(bucket.row));
     const value = encodeUpload({
       bucketId: bucket.row.id,
       owner,
@@ -32,16 +36,18 @@ export async function createMultipartUpload(
       storageClass,
       checksum,
       checksumChosen: request.checksum !== undefined,
+      ...(encryption === undefined ? {} : { sse: encryption }),
     });
     const key = uploadKey(request.bucket, { key: request.key, uploadId });
     return {
       conditions: [bucketUnchanged(bucket)],
       operations: [{ type: 'put', table: 'multipart', key, value }],
-      result: undefined,
+      result: encryption,
     };
   });
   return {
     uploadId: uploadIdText(uploadId),
+    ...(sse === undefined ? {} : { encryption: encryptionOf(sse) }),
     ...(request.checksum === undefined ? {} : { checksum }),
   };
 }

@@ -22,7 +22,7 @@ interface NewVersion {
   readonly checksum?: Checksum;
   readonly acl?: string | undefined;
   /** Where the bytes are. */
-  readonly place: Pick<ContentRow, 'locator'> | Pick<ContentRow, 'parts'>;
+  readonly place: Pick<ContentRow, 'locator' | 'sealed' | 'sse'> | Pick<ContentRow, 'parts' | 'sse'>;
 }
 
 /**

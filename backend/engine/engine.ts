@@ -3,6 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type * as api from '../backend.ts';
 import { Checksums } from '../checksums/checksums.ts';
 import type { DataStore } from '../data_store.ts';
+import type { Keyring } from '../encryption/keyring.ts';
+import { MasterKeys } from '../encryption/master_keys.ts';
+import { Vault } from '../frames/vault.ts';
 import type { GlobalState } from '../global_state.ts';
 import { abortMultipartUpload } from './abort_upload.ts';
 import {
@@ -47,6 +50,10 @@ export interface EngineOptions {
   readonly gcDelayMs: number;
   /** Made, where they aren't there yet, before the engine serves. */
   readonly buckets?: readonly ConfiguredBucket[];
+  /** Absent: SSE-S3 and SSE-KMS are refused, and nothing is encrypted at rest. */
+  readonly encryption?: EncryptionOptions;
+  /** Absent: nothing is compressed. */
+  readonly compressionLevel?: number;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
   readonly randomBytes?: (length: number) => Uint8Array;
@@ -61,10 +68,24 @@ export interface EngineOptions {
   readonly observers?: readonly ChangeObserver[];
 }
 
+export interface EncryptionOptions {
+  /** Reads the keyring; asked again at a reload. */
+  readonly readKeyring: () => Promise<Keyring>;
+  /** Whether objects are encrypted for which nobody asked. */
+  readonly atRest: boolean;
+  /**
+   * The keyring turned out to lack a key that stored content needs, after the engine was opened: the process must not
+   * go on. On the filesystem backend opening fails instead.
+   */
+  readonly onRefused?: (error: Error) => void;
+}
+
 /** A Backend that can be asked to collect garbage now. */
 export interface Engine extends api.Backend {
   /** One pass over what is due. False: another gateway is at it. */
   collectGarbage(): Promise<boolean>;
+  /** Reads the keyring again; one that can't be used changes nothing. @throws KeyringError */
+  reloadKeys(): Promise<void>;
 }
 
 /** The object engine over the two ports, which it owns from now on: `close()` closes both. */
@@ -77,6 +98,7 @@ export async function openEngineAndContext(
   options: EngineOptions,
 ): Promise<{ readonly engine: Engine; readonly context: EngineContext }> {
   const { context, garbage } = await openContext(options);
+  await checkKeys(context, options);
   for (const bucket of options.buckets ?? []) await ensureBucket(context, bucket);
   garbage.start();
   return { engine: new ObjectEngine(options.type, context, garbage), context };
@@ -85,17 +107,37 @@ export async function openEngineAndContext(
 async function openContext(
   options: EngineOptions,
 ): Promise<{ context: EngineContext; garbage: GarbageWorker }> {
+  const random = options.randomBytes ?? randomBytes;
+  const sleep: EngineContext['sleep'] = async (ms, signal) =>
+    delay(ms, undefined, signal === undefined ? {} : { signal });
+  const { encryption } = options;
+  const keys =
+    encryption === undefined
+      ? undefined
+      : await MasterKeys.open({
+          read: encryption.readKeyring,
+          state: options.state,
+          logger: options.logger,
+          randomBytes: random,
+          sleep,
+        });
   const context: EngineContext = {
     state: options.state,
     data: options.data,
+    vault: new Vault({ data: options.data, ring: () => keys?.ring, randomBytes: random }),
+    protection: {
+      keys,
+      atRest: encryption?.atRest === true,
+      compressionLevel: options.compressionLevel,
+    },
     checksums: await Checksums.load(),
     contents: new ContentCache(options.contentCacheBytes ?? defaultContentCacheBytes),
     settingTexts: new SettingTexts(settingTextsBytes),
     region: options.region,
     logger: options.logger,
     clock: options.clock ?? Date.now,
-    randomBytes: options.randomBytes ?? randomBytes,
-    sleep: async (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
+    randomBytes: random,
+    sleep,
     wakeGarbage: () => garbage.wake(),
     storageClasses: new Set(options.storageClasses),
     observers: options.observers ?? [],
@@ -107,6 +149,17 @@ async function openContext(
     ...(options.garbageIntervalMs === undefined ? {} : { intervalMs: options.garbageIntervalMs }),
   });
   return { context, garbage };
+}
+
+/** A gateway of a cluster starts while its database may not answer yet: there the check goes on behind. */
+async function checkKeys(context: EngineContext, options: EngineOptions): Promise<void> {
+  const { keys } = context.protection;
+  if (keys === undefined) return;
+  if (options.type === 'filesystem') return keys.check();
+  keys.check().catch((error: unknown) => {
+    if (keys.closed) return;
+    options.encryption?.onRefused?.(error instanceof Error ? error : new Error(String(error)));
+  });
 }
 
 class ObjectEngine implements Engine {
@@ -188,7 +241,12 @@ class ObjectEngine implements Engine {
     return this.#garbage.collect();
   }
 
+  async reloadKeys(): Promise<void> {
+    await this.#context.protection.keys?.reload();
+  }
+
   async close(): Promise<void> {
+    this.#context.protection.keys?.close();
     try {
       await this.#garbage.close();
     } finally {

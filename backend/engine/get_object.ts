@@ -1,11 +1,11 @@
 import type { Checksum, GetObjectRequest, HeadObjectRequest, ObjectHead, ObjectRead } from '../backend.ts';
-import { ContentMissingError } from '../data_store.ts';
 import { contentOf, type OpenedContent } from './content_rows.ts';
-import { openContent } from './content_stream.ts';
+import { mayHaveMoved, openContent } from './content_stream.ts';
 import type { EngineContext } from './context.ts';
 import { refuse } from './context.ts';
 import { NULL_VERSION } from './current_version.ts';
 import { checkKey } from './object_keys.ts';
+import { checkReaderKey, encryptionField } from './protection.ts';
 import { checkReadPreconditions, type ConditionedObject } from './preconditions.ts';
 import { resolvePart, resolveRange, type ByteRange } from './ranges.ts';
 import type { ContentRow, VersionRow } from './rows.ts';
@@ -45,10 +45,14 @@ export async function openObject(
     const found = await findObject(context, request, checkPreconditions);
     const range = found.head.range ?? wholeOf(found.head.sizeBytes);
     try {
-      const body = await openContent(context, found.content.row, { range, signal: request.signal });
+      const body = await openContent(context, found.content, {
+        range,
+        customerKey: request.customerKey,
+        signal: request.signal,
+      });
       return { found, body };
     } catch (error) {
-      if (!(error instanceof ContentMissingError) || attempt >= maxOpenAttempts) throw error;
+      if (!mayHaveMoved(error) || attempt >= maxOpenAttempts) throw error;
       context.contents.forget(found.version.contentId);
       await context.sleep(attempt * 10, request.signal);
     }
@@ -77,7 +81,11 @@ export async function findObject(
     }
     checkPreconditions(request.preconditions, version);
     const content = await contentOf(context, version.contentId);
-    if (content !== undefined) return { version, content, head: headOf(request, version, content.row) };
+    if (content !== undefined) {
+      const head = headOf(request, version, content.row);
+      checkReaderKey(content.row.sse, request.customerKey);
+      return { version, content, head };
+    }
     // Replaced, and its garbage collected, between the two reads.
     if (attempt >= maxOpenAttempts) {
       throw new Error(`the row of content ${Buffer.from(version.contentId).toString('hex')} is missing`);
@@ -99,6 +107,7 @@ function headOf(request: HeadObjectRequest, version: VersionRow, content: Conten
     lastModifiedMs: version.mtimeMs,
     metadata: content.metadata ?? { system: {}, user: {} },
     storageClass: version.storageClass,
+    ...encryptionField(content.sse),
     ...(checksum === undefined ? {} : { checksum }),
     ...(content.parts === undefined ? {} : { partsCount: content.parts.length }),
     ...(range === undefined ? {} : { range }),

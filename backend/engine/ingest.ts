@@ -1,9 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { ChecksumAlgorithm, IncomingBody } from '../backend.ts';
 import { CHECKSUM_BYTES, type Checksummer, type Checksums } from '../checksums/checksums.ts';
-import type { DataStore, WrittenContent } from '../data_store.ts';
+import type { ContentId, DataStore, WriteContentOptions } from '../data_store.ts';
+import type { VaultWritten } from '../frames/vault.ts';
+import type { SseRow } from '../encryption/sse_row.ts';
+import { hidesMd5, type Protection } from './protection.ts';
 import type { EngineContext } from './context.ts';
 import { refuse } from './context.ts';
+
+const md5Bytes = 16;
 
 /** S3's limit for one PUT and for one part. */
 export const maxSinglePutBytes = 5 * 1024 ** 3;
@@ -11,9 +16,15 @@ export const maxSinglePutBytes = 5 * 1024 ** 3;
 /** Content that is durable but that no metadata names yet. */
 export interface IngestedContent {
   readonly contentId: Uint8Array;
-  readonly written: WrittenContent;
+  readonly written: VaultWritten;
   readonly sizeBytes: number;
+  /**
+   * What the ETag is made of: the content's MD5; 16 random bytes where the content is under a key that not everybody
+   * who may list objects has (SSE-C, SSE-KMS), as in S3.
+   */
   readonly md5: Uint8Array;
+  /** What its object says of its encryption. */
+  readonly sse?: SseRow;
   /** Raw, of each algorithm that was asked for or checked. */
   readonly checksums: ReadonlyMap<ChecksumAlgorithm, Uint8Array>;
 }
@@ -25,6 +36,21 @@ interface IngestRequest {
   readonly algorithms: readonly ChecksumAlgorithm[];
   readonly storageClass?: string;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Streams a body into the vault, protected as said. @throws as `ingest` */
+export async function ingestProtected(
+  context: EngineContext,
+  request: IngestRequest & { readonly protection: Protection },
+): Promise<IngestedContent> {
+  const { sse, seal } = request.protection;
+  const data = {
+    write: (id: ContentId, body: AsyncIterable<Uint8Array>, options: WriteContentOptions) =>
+      context.vault.write(id, body, { ...options, ...seal }),
+  };
+  const content = await ingest({ checksums: context.checksums, data }, request);
+  if (sse === undefined) return content;
+  return { ...content, sse, ...(hidesMd5(sse) ? { md5: context.randomBytes(md5Bytes) } : {}) };
 }
 
 /**

@@ -14,10 +14,12 @@ import { commit, CommitUnknownError } from './commit.ts';
 import type { EngineContext } from './context.ts';
 import { replaceCurrent } from './current_version.ts';
 import { contentIdOf, mintId } from './ids.ts';
-import { discard, ingest, type IngestedContent } from './ingest.ts';
+import { discard, ingestProtected, type IngestedContent } from './ingest.ts';
 import type { ObjectEvent } from './object_changes.ts';
 import { checkKey } from './object_keys.ts';
 import { checkWritePreconditions } from './preconditions.ts';
+import { encryptionField, keyConditions, protectionOf } from './protection.ts';
+import type { ContentRow } from './rows.ts';
 import { storageClassOf } from './storage_classes.ts';
 import { readTarget, unchanged, type Target, type TargetName } from './targets.ts';
 
@@ -32,11 +34,16 @@ export async function putObject(context: EngineContext, request: PutObjectReques
   // What the bucket doesn't allow is refused before the body is asked for.
   ownershipOf(request, target.bucket.row);
   const algorithm = request.body.checksum?.algorithm ?? defaultAlgorithm;
-  const content = await ingest(context, {
+  const content = await ingestProtected(context, {
     contentId: contentIdOf(request.bucket, request.key, mintId(context)),
     body: request.body,
     algorithms: [algorithm],
     storageClass,
+    protection: protectionOf(context, {
+      asked: request.encryption,
+      bucket: target.bucket.row,
+      metadata: request.metadata,
+    }),
     signal: request.signal,
   });
   const raw = content.checksums.get(algorithm);
@@ -76,6 +83,16 @@ interface ContentToName extends TargetName {
   readonly target: Target;
 }
 
+/** What the content's row says of where its bytes are, and how. */
+function placeOf(content: IngestedContent): Pick<ContentRow, 'locator' | 'sealed' | 'sse'> {
+  const { written, sse } = content;
+  return {
+    locator: written.locator,
+    ...(written.sealed === undefined ? {} : { sealed: written.sealed }),
+    ...(sse === undefined ? {} : { sse }),
+  };
+}
+
 /** Names the content in the metadata; content that can't be named is removed, unless the batch may yet apply. */
 export async function commitContent(context: EngineContext, request: ContentToName): Promise<ObjectWritten> {
   const { content, key } = request;
@@ -93,11 +110,11 @@ export async function commitContent(context: EngineContext, request: ContentToNa
         ...ownershipOf(request, target.bucket.row),
         metadata: request.metadata,
         storageClass: request.storageClass,
-        place: { locator: content.written.locator },
+        place: placeOf(content),
         ...(request.checksum === undefined ? {} : { checksum: request.checksum }),
       });
       return {
-        conditions: unchanged(target),
+        conditions: [...unchanged(target), ...(await keyConditions(context, content.written, round))],
         contentConditions: content.written.conditions,
         operations: [...operations, ...content.written.operations],
         changes: [
@@ -115,6 +132,7 @@ export async function commitContent(context: EngineContext, request: ContentToNa
           etag,
           lastModifiedMs: mtimeMs,
           sizeBytes: content.sizeBytes,
+          ...encryptionField(content.sse),
           ...(request.checksum === undefined ? {} : { checksum: request.checksum }),
         },
       };
@@ -122,7 +140,7 @@ export async function commitContent(context: EngineContext, request: ContentToNa
     // Whoever writes often reads soon.
     context.contents.set(content.contentId, {
       sizeBytes: content.sizeBytes,
-      locator: content.written.locator,
+      ...placeOf(content),
       metadata: request.metadata,
       ...(request.checksum === undefined ? {} : { checksum: request.checksum }),
     });

@@ -8,6 +8,8 @@ import type {
   Owner,
   SystemMetadata,
 } from '../backend.ts';
+import { sseOf, type SseRow } from '../encryption/sse_row.ts';
+import { sealedOf, sealedRecord, type SealedRow } from '../frames/sealed_row.ts';
 import { CorruptRecordError, decodeRecord, encodeRecord, RecordFields } from './record.ts';
 
 const VERSION = 1;
@@ -55,6 +57,10 @@ export interface ContentRow {
   /** Where the bytes are; absent where they are in parts. */
   readonly locator?: Uint8Array;
   readonly parts?: readonly PartOfContent[];
+  /** How the bytes at the locator were made of the content's; absent: they are the content's. */
+  readonly sealed?: SealedRow;
+  /** What the object says of its encryption. */
+  readonly sse?: SseRow;
   readonly checksum?: Checksum;
   /** Absent in rows of parts. */
   readonly metadata?: ObjectMetadata;
@@ -75,12 +81,15 @@ export interface UploadRow {
   readonly checksum: { readonly algorithm: ChecksumAlgorithm; readonly type: ChecksumType };
   /** Whether the client named it. */
   readonly checksumChosen: boolean;
+  /** Of the object to be. */
+  readonly sse?: SseRow;
 }
 
 /** Row of `parts`. Small: Complete is conditional on up to 10,000 of them in one batch. */
 export interface PartRow {
   readonly contentId: Uint8Array;
   readonly sizeBytes: number;
+  /** What the part's ETag is; not its MD5 where that is nobody's business (see `IngestedContent`). */
   readonly md5: Uint8Array;
   /** Raw, of the upload's algorithm. */
   readonly checksum: Uint8Array;
@@ -109,6 +118,7 @@ export interface CompletedRow {
   readonly sizeBytes: number;
   readonly checksum?: Checksum;
   readonly versionId?: string;
+  readonly sse?: SseRow;
 }
 
 export function encodeBucket(row: BucketRow): Uint8Array {
@@ -170,6 +180,7 @@ export function encodeContent(row: ContentRow): Uint8Array {
       ...(part.checksum === undefined ? [] : [part.checksum]),
     ]),
     metadata: row.metadata === undefined ? undefined : metadataRecord(row.metadata),
+    sealed: row.sealed === undefined ? undefined : sealedRecord(row.sealed),
   });
 }
 
@@ -179,6 +190,8 @@ export function decodeContent(bytes: Uint8Array): ContentRow {
   const parts = fields.optionalArray('parts');
   const checksum = checksumOf(fields);
   const metadata = fields.optionalMap('metadata');
+  const sealed = fields.optionalMap('sealed');
+  const sse = fields.optionalMap('sse');
   if ((locator === undefined) === (parts === undefined)) {
     throw new CorruptRecordError('content row needs a locator or parts');
   }
@@ -186,6 +199,8 @@ export function decodeContent(bytes: Uint8Array): ContentRow {
     sizeBytes: fields.integer('sizeBytes'),
     ...(locator === undefined ? {} : { locator }),
     ...(parts === undefined ? {} : { parts: parts.map(partOf) }),
+    ...(sealed === undefined ? {} : { sealed: sealedOf(sealed) }),
+    ...(sse === undefined ? {} : { sse: sseOf(sse) }),
     ...(checksum === undefined ? {} : { checksum }),
     ...(metadata === undefined ? {} : { metadata: metadataOf(metadata) }),
   };
@@ -200,6 +215,7 @@ export function decodeUpload(bytes: Uint8Array): UploadRow {
   const checksum = fields.map('checksum');
   const initiator = fields.optionalMap('initiator');
   const acl = fields.optionalText('acl');
+  const sse = fields.optionalMap('sse');
   return {
     bucketId: fields.bytes('bucketId'),
     owner: ownerOf(fields),
@@ -210,6 +226,7 @@ export function decodeUpload(bytes: Uint8Array): UploadRow {
     storageClass: fields.text('storageClass'),
     checksum: { algorithm: algorithmOf(checksum), type: typeOf(checksum) },
     checksumChosen: fields.boolean('checksumChosen'),
+    ...(sse === undefined ? {} : { sse: sseOf(sse) }),
   };
 }
 
@@ -259,6 +276,7 @@ export function decodeCompleted(bytes: Uint8Array): CompletedRow {
   const fields = decodeRecord(bytes, { kind: 'completed', newest: VERSION });
   const checksum = checksumOf(fields);
   const versionId = fields.optionalText('versionId');
+  const sse = fields.optionalMap('sse');
   return {
     bucketId: fields.bytes('bucketId'),
     key: fields.text('key'),
@@ -268,6 +286,7 @@ export function decodeCompleted(bytes: Uint8Array): CompletedRow {
     sizeBytes: fields.integer('sizeBytes'),
     ...(checksum === undefined ? {} : { checksum }),
     ...(versionId === undefined ? {} : { versionId }),
+    ...(sse === undefined ? {} : { sse: sseOf(sse) }),
   };
 }
 

@@ -1,5 +1,6 @@
 import { UnavailableError, UnknownOutcomeError } from '../../s3db/errors.ts';
 import { ContentDamagedError, ContentMissingError } from '../data_store.ts';
+import { KeyNotFoundError } from '../encryption/errors.ts';
 import { BackendError } from '../errors.ts';
 import type { EngineContext } from './context.ts';
 
@@ -13,6 +14,10 @@ export async function translateErrors<Answer>(
   } catch (error) {
     if (error instanceof UnavailableError) throw unavailable(error);
     if (error instanceof UnknownOutcomeError) throw unavailable(error);
+    if (error instanceof KeyNotFoundError) {
+      context.logger.error({ err: error }, 'content needs a key that is not in the keyring');
+      throw unavailable(error);
+    }
     if (error instanceof ContentMissingError || error instanceof ContentDamagedError) {
       context.logger.error({ err: error }, 'content that the metadata names cannot be had');
       throw withCause('InternalError', 'We encountered an internal error. Please try again.', error);

@@ -13,9 +13,10 @@ import { ingestFrom, sourceRequest } from './copy_object.ts';
 import { makeGarbage } from './current_version.ts';
 import { findObject, openObject } from './get_object.ts';
 import { contentIdOf, mintId } from './ids.ts';
-import { discard, ingest, maxSinglePutBytes, type IngestedContent } from './ingest.ts';
+import { discard, ingestProtected, maxSinglePutBytes, type IngestedContent } from './ingest.ts';
 import { checkKey } from './object_keys.ts';
 import { checkSourcePreconditions } from './preconditions.ts';
+import { checkUploadKey, encryptionField, keyConditions, protectionOfPart } from './protection.ts';
 import { partKey } from './row_keys.ts';
 import { decodePart, encodeContent, encodePart, type UploadRow } from './rows.ts';
 import { rowUnchanged } from './targets.ts';
@@ -38,6 +39,7 @@ export async function uploadPartCopy(
   checkKey(request.key);
   checkPartNumber(request.partNumber);
   const target = await readUpload(context, request);
+  checkUploadKey(target.upload.row.sse, request.customerKey);
   const source = sourceRequest(request.source, request.signal);
   const { range } = request;
   const { head } = await findObject(context, source, checkSourcePreconditions);
@@ -67,16 +69,18 @@ export async function uploadPartCopy(
 
 async function writePart(
   context: EngineContext,
-  request: UploadRequest & { readonly partNumber: number },
+  request: UploadRequest & { readonly partNumber: number; readonly customerKey?: Uint8Array },
   part: { readonly target: UploadTarget; readonly body: IncomingBody },
 ): Promise<PartWritten> {
   const { uploadId, upload } = part.target;
   const algorithm = upload.row.checksum.algorithm;
-  const content = await ingest(context, {
+  const { sse, metadata } = upload.row;
+  const content = await ingestProtected(context, {
     contentId: contentIdOf(request.bucket, request.key, mintId(context)),
     body: part.body,
     algorithms: [algorithm],
     storageClass: upload.row.storageClass,
+    protection: protectionOfPart(context, { sse, metadata, customerKey: request.customerKey }),
     signal: request.signal,
   });
   const key = partKey(uploadId, request.partNumber);
@@ -84,12 +88,13 @@ async function writePart(
     request.signal?.throwIfAborted();
     const mtimeMs = await commit(context, async (round) => {
       const target = round === 0 ? part.target : await readUpload(context, request);
-      return proposePart(context, { target, key, content });
+      return proposePart(context, { target, key, content, round });
     });
     context.wakeGarbage();
     return {
       etag: Buffer.from(content.md5).toString('hex'),
       lastModifiedMs: mtimeMs,
+      ...encryptionField(sse),
       ...checksumOf(content, part.body.checksum?.algorithm ?? algorithm),
     };
   } catch (error) {
@@ -101,9 +106,15 @@ async function writePart(
 /** The row of the part, and a content row of its own, in place of the part that had the number before. */
 async function proposePart(
   context: EngineContext,
-  part: { readonly target: UploadTarget; readonly key: Uint8Array; readonly content: IngestedContent },
+  part: {
+    readonly target: UploadTarget;
+    readonly key: Uint8Array;
+    readonly content: IngestedContent;
+    readonly round: number;
+  },
 ) {
-  const { target, key, content } = part;
+  const { target, key, content, round } = part;
+  const { locator, sealed } = content.written;
   const bytes = await context.state.get('parts', key);
   const previous = bytes === undefined ? undefined : { key, bytes, row: decodePart(bytes) };
   const nowMs = Math.floor(context.clock());
@@ -111,7 +122,11 @@ async function proposePart(
   const checksum = content.checksums.get(target.upload.row.checksum.algorithm);
   if (checksum === undefined) throw new Error('the part was not checksummed as its upload asks');
   return {
-    conditions: [...uploadUnchanged(target), rowUnchanged('parts', key, previous)],
+    conditions: [
+      ...uploadUnchanged(target),
+      rowUnchanged('parts', key, previous),
+      ...(await keyConditions(context, content.written, round)),
+    ],
     contentConditions: content.written.conditions,
     operations: [
       {
@@ -130,7 +145,11 @@ async function proposePart(
         type: 'put' as const,
         table: 'objects',
         key: content.contentId,
-        value: encodeContent({ sizeBytes: content.sizeBytes, locator: content.written.locator }),
+        value: encodeContent({
+          sizeBytes: content.sizeBytes,
+          locator,
+          ...(sealed === undefined ? {} : { sealed }),
+        }),
       },
       ...(previous === undefined ? [] : [makeGarbage(context, previous.row.contentId)]),
       ...content.written.operations,

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Owner } from '../backend.ts';
 import type { EngineContext, EngineLogger } from '../engine/context.ts';
-import { openEngineAndContext, type Engine } from '../engine/engine.ts';
+import { openEngineAndContext, type Engine, type EngineOptions } from '../engine/engine.ts';
 import type { ConfiguredBucket } from '../engine/buckets.ts';
 import { LocalState } from '../local_state.ts';
 import { FileDataStore } from './file_data_store.ts';
@@ -19,6 +19,8 @@ export interface FilesystemBackendOptions {
   readonly buckets?: readonly FilesystemBucket[];
   /** A GET that is slower than this may be cut when its object is replaced meanwhile. */
   readonly gcDelayMs?: number;
+  readonly encryption?: EngineOptions['encryption'];
+  readonly compressionLevel?: number;
   readonly clock?: () => number;
   /** Names that objects may carry besides STANDARD. Files are kept in one way whatever they carry. */
   readonly storageClasses?: readonly string[];
@@ -52,6 +54,8 @@ export async function openFilesystemBackend(options: FilesystemBackendOptions): 
       gcDelayMs: options.gcDelayMs ?? defaultGcDelayMs,
       buckets: options.buckets ?? [],
       storageClasses: options.storageClasses ?? [],
+      ...(options.encryption === undefined ? {} : { encryption: options.encryption }),
+      ...(options.compressionLevel === undefined ? {} : { compressionLevel: options.compressionLevel }),
       ...(options.clock === undefined ? {} : { clock: options.clock }),
     });
     closing[0] = () => engine.close();

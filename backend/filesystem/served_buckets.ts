@@ -7,10 +7,10 @@ import { ingestFrom, refuseOntoItself, sourceRequest } from '../engine/copy_obje
 import { readBucket } from '../engine/targets.ts';
 import { translateErrors } from '../engine/translate_errors.ts';
 import { translateFileErrors } from './tree/file_errors.ts';
-import type { TreeBucket } from './tree/tree_bucket.ts';
+import { refuseEncryption, type TreeBucket } from './tree/tree_bucket.ts';
 
 /** Settings that work through the engine's rows, which objects of these buckets don't have. */
-const ofEngineAlone = ['notification', 'quota'] as const;
+const ofEngineAlone = ['encryption', 'notification', 'quota'] as const;
 
 function refuseHere(feature: string): never {
   return refuse('NotImplemented', `A bucket that serves a directory has no ${feature}.`);
@@ -104,6 +104,7 @@ export class ServedBuckets implements Engine {
 
   async createMultipartUpload(request: api.CreateUploadRequest): Promise<api.UploadCreated> {
     this.#checkStorageClass(request);
+    if (request.encryption !== undefined && this.#trees.has(request.bucket)) refuseEncryption();
     return this.#engine.createMultipartUpload(this.#withoutAcl(request));
   }
   uploadPart(request: api.UploadPartRequest): Promise<api.PartWritten> {
@@ -142,6 +143,9 @@ export class ServedBuckets implements Engine {
 
   collectGarbage(): Promise<boolean> {
     return this.#engine.collectGarbage();
+  }
+  reloadKeys(): Promise<void> {
+    return this.#engine.reloadKeys();
   }
 
   async close(): Promise<void> {

@@ -72,9 +72,8 @@ export class Vault {
     body: AsyncIterable<Uint8Array>,
     options: VaultWriteOptions,
   ): Promise<VaultWritten> {
-    const { under, compressionLevel, sizeBytes, signal } = options;
+    const { under, compressionLevel, sizeBytes, ...passed } = options;
     const { data } = this.#options;
-    const passed = signal === undefined ? {} : { signal };
     if (under === undefined && compressionLevel === undefined) {
       return data.write(id, body, { ...passed, ...(sizeBytes === undefined ? {} : { sizeBytes }) });
     }
@@ -150,7 +149,10 @@ export class Vault {
     });
   }
 
-  #newKey(contentId: ContentId, under: WrapUnder): { readonly cipher: FrameCipher; readonly key: WrappedKey } {
+  #newKey(
+    contentId: ContentId,
+    under: WrapUnder,
+  ): { readonly cipher: FrameCipher; readonly key: WrappedKey } {
     const dataKey = this.#options.randomBytes(keyBytes);
     return { cipher: new FrameCipher(dataKey, contentId), key: this.#wrap(contentId, dataKey, under) };
   }
@@ -184,7 +186,8 @@ export class Vault {
 
   #find(name: NonNullable<WrappedKey['under']>): Uint8Array {
     const ring = this.#options.ring();
-    if (ring === undefined) throw new KeyNotFoundError(`no keys are configured, and content needs '${name.id}'`);
+    if (ring === undefined)
+      throw new KeyNotFoundError(`no keys are configured, and content needs '${name.id}'`);
     return ring.find(name).material;
   }
 
@@ -198,7 +201,8 @@ export class Vault {
   ): Promise<{ readonly stream: AsyncIterable<Uint8Array>; readonly sizeBytes?: number }> {
     const { sizeBytes, compressionLevel } = options;
     if (sizeBytes === undefined) return { stream: stored };
-    if (compressionLevel === undefined) return { stream: stored, sizeBytes: sealedBytes(sizeBytes, this.#frameBytes) };
+    if (compressionLevel === undefined)
+      return { stream: stored, sizeBytes: sealedBytes(sizeBytes, this.#frameBytes) };
     if (sizeBytes > this.#frameBytes) return { stream: stored };
     const pieces: Uint8Array[] = [];
     for await (const piece of stored) pieces.push(piece);

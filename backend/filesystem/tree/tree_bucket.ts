@@ -13,6 +13,7 @@ import {
 } from '../../engine/complete_upload.ts';
 import type { ChosenPart } from '../../engine/composite.ts';
 import { openContent } from '../../engine/content_stream.ts';
+import { checkReaderKey } from '../../engine/protection.ts';
 import type { EngineContext } from '../../engine/context.ts';
 import { refuse } from '../../engine/context.ts';
 import { contentIdOf, mintId } from '../../engine/ids.ts';
@@ -102,6 +103,7 @@ export class TreeBucket {
   async putObject(request: api.PutObjectRequest): Promise<api.ObjectWritten> {
     checkKey(request.key);
     await readBucket(this.#context, request);
+    if (request.encryption !== undefined) refuseEncryption();
     await this.#checkWrite(request.key, request.preconditions);
     const algorithm = request.body.checksum?.algorithm ?? defaultAlgorithm;
     const content = await ingest(
@@ -254,7 +256,9 @@ export class TreeBucket {
       const object = await this.#facts.of(request.key, opened.file);
       if (!object.known) await this.#forgetEarlier(request.key);
       checkReadPreconditions(request.preconditions, conditioned(object));
-      return { file: opened.file, stamp: object.stamp, head: headOf(request, object) };
+      const head = headOf(request, object);
+      checkReaderKey(undefined, request.customerKey);
+      return { file: opened.file, stamp: object.stamp, head };
     } catch (error) {
       await opened.file.close();
       throw error;
@@ -329,7 +333,10 @@ export class TreeBucket {
     const range = object.sizeBytes === 0 ? undefined : { start: 0, end: object.sizeBytes - 1 };
     const stream = await openContent(
       this.#context,
-      { sizeBytes: object.sizeBytes, parts: partsOf(object.parts) },
+      {
+        contentId: new Uint8Array(0),
+        row: { sizeBytes: object.sizeBytes, parts: partsOf(object.parts) },
+      },
       { range, signal: request.signal },
     );
     const written = await this.#staging.write(
@@ -441,4 +448,9 @@ async function* readFile(
     }
     yield buffer.subarray(0, bytesRead);
   }
+}
+
+/** The files of a served directory are what they are; nothing is stored in another form than it came. */
+export function refuseEncryption(): never {
+  return refuse('NotImplemented', 'Objects of a bucket that serves a directory can not be encrypted.');
 }
