@@ -5,6 +5,7 @@ import { serveS3 } from '../s3/server.ts';
 import { administrators } from './admin/authenticate.ts';
 import type { ClusterView } from './admin/cluster_view.ts';
 import { serveAdmin } from './admin/server.ts';
+import { bearerToken, loadMetricsToken } from './admin/metrics_token.ts';
 import type { ProcessContext } from './context.ts';
 import { openCredentials } from './credentials.ts';
 import { s3Metrics } from './metrics.ts';
@@ -31,6 +32,7 @@ export async function startGateway(
     region: config.region,
     logger,
     authenticate: administrators({ credentials, region: config.region, clock }),
+    mayReadMetrics: bearerToken(await loadMetricsToken(config.admin.metrics_token_file)),
     host: config.host,
     port: config.port + 1000,
     identity: certificate,

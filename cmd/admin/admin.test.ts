@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { request } from 'node:http';
+import { request, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import aws4 from 'aws4';
@@ -10,6 +10,7 @@ import type { Backend } from '../../backend/backend.ts';
 import { openFilesystemBackend } from '../../backend/filesystem/filesystem_backend.ts';
 import { createRegistry, s3Metrics } from '../metrics.ts';
 import { administrators } from './authenticate.ts';
+import { bearerToken } from './metrics_token.ts';
 import { serveAdmin, type AdminServer } from './server.ts';
 
 const region = 'eu-central-1';
@@ -21,6 +22,7 @@ const admin = {
   admin: true,
   policy: [],
 };
+const metricsToken = 'token-of-the-scraper';
 const user = { ...admin, accessKeyId: 'AKUSER', secretAccessKey: 'user-secret', admin: false };
 const logger = {
   debug: () => undefined,
@@ -62,6 +64,7 @@ describe('the admin listener', () => {
         region,
         clock: Date.now,
       }),
+      mayReadMetrics: bearerToken(metricsToken),
       host: '127.0.0.1',
       port,
       identity: undefined,
@@ -77,7 +80,7 @@ describe('the admin listener', () => {
     method: string,
     path: string,
     options: { keys?: typeof admin | undefined; body?: string; headers?: Record<string, string> } = {},
-  ): Promise<{ status: number; text: string }> {
+  ): Promise<{ status: number; text: string; headers: IncomingHttpHeaders }> {
     const { keys, body } = options;
     const basic =
       keys === undefined
@@ -96,7 +99,9 @@ describe('the admin listener', () => {
         (response) => {
           let text = '';
           response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-          response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+          response.on('end', () =>
+            resolve({ status: response.statusCode ?? 0, text, headers: response.headers }),
+          );
         },
       );
       outgoing.on('error', reject);
@@ -142,10 +147,67 @@ describe('the admin listener', () => {
     expect((await send('GET', '/metrics', { keys: admin })).text).toContain('s3d_s3_requests_in_flight 0');
   });
 
+  test('/metrics, and nothing else, can be read with its token', async () => {
+    const bearing = (path: string, token: string): Promise<{ status: number }> =>
+      send('GET', path, { headers: { authorization: `Bearer ${token}` } });
+    expect((await bearing('/metrics', metricsToken)).status).toBe(200);
+    expect((await bearing('/metrics', `${metricsToken}x`)).status).toBe(401);
+    expect((await bearing('/metrics', '')).status).toBe(401);
+    expect((await bearing('/cluster', metricsToken)).status).toBe(401);
+  });
+
+  test('the console shows the cluster, and buckets key by key', async () => {
+    const bucket = 'console';
+    await send('POST', `/buckets?name=${bucket}`, { keys: admin });
+    const hostile = '<img src=x onerror=alert(1)>';
+    await send('POST', `/objects/${bucket}/${encodeURIComponent(`a/${hostile}`)}`, {
+      keys: admin,
+      body: 'x',
+    });
+    await send('POST', `/objects/${bucket}/top`, { keys: admin, body: 'x'.repeat(2048) });
+    const overview = (await send('GET', '/', { keys: admin })).text;
+    expect(overview).toContain('2 objects (100 B) have fewer shards than promised');
+    expect(overview).toContain(`<a href="/browse/${bucket}">${bucket}</a>`);
+    expect(overview).toMatch(/<td class="down">down<\/td>/);
+    const top = (await send('GET', `/browse/${bucket}`, { keys: admin })).text;
+    expect(top).toContain('<a href="/browse/console?prefix=a%2F">a/</a>');
+    expect(top).toContain('2.00 KiB');
+    const folder = (await send('GET', `/browse/${bucket}?prefix=a%2F`, { keys: admin })).text;
+    expect(folder).toContain('&lt;img src=x onerror=alert(1)&gt;');
+    expect(folder).not.toContain(hostile);
+    const link = /href="(\/objects\/[^"]+)"/.exec(folder)?.[1] ?? '';
+    expect(await send('GET', link, { keys: admin })).toMatchObject({ status: 200, text: 'x' });
+    expect((await send('GET', '/browse/nothing-here', { keys: admin })).status).toBe(404);
+  });
+
+  test('pages of other origins change nothing through a browser that knows the credentials', async () => {
+    const from = async (site: string): Promise<number> =>
+      (await send('POST', `/buckets?name=from-${site}`, { keys: admin, headers: { 'sec-fetch-site': site } }))
+        .status;
+    expect([await from('cross-site'), await from('same-site'), await from('same-origin')]).toEqual([
+      403, 403, 201,
+    ]);
+  });
+
+  test('an object can not act in the browser of who looks at it', async () => {
+    await send('POST', '/buckets?name=sandboxed', { keys: admin });
+    await send('POST', '/objects/sandboxed/page.html', {
+      keys: admin,
+      body: '<script>1</script>',
+      headers: { 'content-type': 'text/html' },
+    });
+    const { headers } = await send('GET', '/objects/sandboxed/page.html', { keys: admin });
+    expect(headers).toMatchObject({
+      'content-disposition': 'attachment',
+      'content-security-policy': 'sandbox',
+      'x-content-type-options': 'nosniff',
+    });
+  });
+
   test('buckets and objects by plain REST', async () => {
     expect((await send('POST', '/buckets?name=rest', { keys: admin })).status).toBe(201);
     expect((await send('POST', '/objects/rest/a/b.txt', { keys: admin, body: 'hello' })).status).toBe(201);
-    expect(await send('GET', '/objects/rest/a/b.txt', { keys: admin })).toEqual({
+    expect(await send('GET', '/objects/rest/a/b.txt', { keys: admin })).toMatchObject({
       status: 200,
       text: 'hello',
     });

@@ -1,5 +1,7 @@
 import { Hono, type Context } from 'hono';
 import type { ClusterView } from './cluster_view.ts';
+import { consoleRoutes } from './console/routes.ts';
+import { fromOwnPages } from './own_pages.ts';
 import { objectRoutes } from './object_routes.ts';
 import type { AdminEnv, AdminOptions } from './options.ts';
 
@@ -15,7 +17,9 @@ export function createAdminApp(options: AdminOptions): Hono<AdminEnv> {
   app.get('/health/ready', (c) => answerReadiness(c, options.view));
   app.get('/health', (c) => answerReadiness(c, options.view));
 
+  app.use('*', fromOwnPages);
   app.use('*', async (c, next) => {
+    if (c.req.path === '/metrics' && options.mayReadMetrics(c.req.header('authorization'))) return next();
     const administrator = await options.authenticate(c.env.incoming);
     if ('refusal' in administrator) {
       c.header('WWW-Authenticate', 'Basic realm="s3d admin"');
@@ -31,6 +35,7 @@ export function createAdminApp(options: AdminOptions): Hono<AdminEnv> {
     return c.body(await options.registry.metrics());
   });
   app.get('/cluster', async (c) => c.json(await describeCluster(options.view)));
+  app.route('/', consoleRoutes(options));
   app.route('/', objectRoutes(options));
 
   app.notFound((c) => c.json({ error: 'NotFound', message: `nothing is at ${c.req.path}` }, 404));

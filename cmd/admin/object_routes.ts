@@ -3,9 +3,10 @@ import { Hono, type Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { AuthError } from '../../auth/errors.ts';
 import { decodePayload } from '../../auth/payload.ts';
-import type { BucketInfo, Owner } from '../../backend/backend.ts';
+import type { BucketInfo } from '../../backend/backend.ts';
 import { BackendError, type BackendErrorCode } from '../../backend/errors.ts';
 import type { AdminEnv, AdminOptions } from './options.ts';
+import { ownBucket } from './own_bucket.ts';
 
 /** The plain REST API: objects and buckets by JSON and raw bodies, for scripts that don't speak S3. */
 export function objectRoutes(options: AdminOptions): Hono<AdminEnv> {
@@ -53,6 +54,10 @@ export function objectRoutes(options: AdminOptions): Hono<AdminEnv> {
     c.header('Content-Type', found.metadata.system.contentType ?? 'application/octet-stream');
     c.header('ETag', `"${found.etag}"`);
     c.header('Last-Modified', new Date(found.lastModifiedMs).toUTCString());
+    // Whoever may write an object must not act through the browser of an administrator who looks at it.
+    c.header('Content-Disposition', 'attachment');
+    c.header('Content-Security-Policy', 'sandbox');
+    c.header('X-Content-Type-Options', 'nosniff');
     return c.body(Readable.toWeb(Readable.from(found.body, { objectMode: false })) as ReadableStream);
   });
 
@@ -80,12 +85,6 @@ function target(c: Context<AdminEnv>): {
     key: c.req.param('key') ?? '',
     authorize: (bucket) => ownBucket(owner, bucket),
   };
-}
-
-/** Administrators administer; objects still belong to accounts. */
-function ownBucket(owner: Owner, bucket: BucketInfo): void {
-  if (bucket.owner.id !== owner.id)
-    throw new BackendError('AccessDenied', 'the bucket belongs to another account');
 }
 
 async function* readAll(body: ReadableStream<Uint8Array> | null): AsyncGenerator<Uint8Array> {

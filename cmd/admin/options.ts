@@ -14,6 +14,8 @@ export interface AdminOptions {
   readonly logger: Logger;
   /** Who the request speaks for, if it carries credentials of an administrator; else why not. */
   readonly authenticate: (request: IncomingMessage) => Promise<Administrator>;
+  /** Whether an Authorization header is the token with which `/metrics`, and nothing else, can be read. */
+  readonly mayReadMetrics: (authorization: string | undefined) => boolean;
 }
 
 export type Administrator =

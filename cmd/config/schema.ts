@@ -49,6 +49,7 @@ export const configSchema = z.strictObject({
         .refine((code) => code.data + code.parity <= 256, 'expected data + parity of at most 256'),
     )
     .default([]),
+  admin: z.strictObject({ metrics_token_file: z.string().default('') }).prefault({}),
   cluster: z.strictObject({ secret_file: name.default('cluster.secret') }).prefault({}),
   transport: z
     .strictObject({ driver: z.enum(['auto', 'http3', 'http2', 'webtransport']).default('auto') })
