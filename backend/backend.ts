@@ -18,7 +18,7 @@ export interface Backend {
   getObject(request: GetObjectRequest): Promise<ObjectRead>;
   headObject(request: HeadObjectRequest): Promise<ObjectHead>;
   deleteObject(request: DeleteObjectRequest): Promise<ObjectDeleted>;
-  copyObject(request: CopyObjectRequest): Promise<ObjectWritten>;
+  copyObject(request: CopyObjectRequest): Promise<ObjectCopied>;
   updateObjectAcl(request: UpdateObjectAclRequest): Promise<ObjectAclUpdated>;
 
   listObjects(request: ListObjectsRequest): Promise<ObjectPage>;
@@ -83,6 +83,23 @@ export interface ExistingObject {
   readonly versionId: string;
   /** As it was set; absent: the owner has full control and nobody else anything. */
   readonly acl?: string;
+  readonly tags?: Tags;
+}
+
+/** At most ten, in order of their keys' UTF-8 bytes. */
+export type Tags = ReadonlyMap<string, string>;
+
+/** Until when a version may not be deleted: by nobody, or by nobody without a permission of its own. */
+export interface Retention {
+  readonly mode: 'GOVERNANCE' | 'COMPLIANCE';
+  readonly untilMs: number;
+}
+
+/** What keeps a version from being deleted. */
+export interface ObjectLock {
+  readonly retention?: Retention;
+  /** Absent: never set. */
+  readonly legalHold?: boolean;
 }
 
 /**
@@ -224,6 +241,8 @@ export interface PutObjectRequest extends BucketRequest {
   readonly storageClass?: string;
   /** Absent: as the bucket says. */
   readonly encryption?: EncryptionRequest;
+  readonly tags?: Tags;
+  readonly lock?: ObjectLock;
 }
 
 export interface ObjectWritten {
@@ -231,9 +250,14 @@ export interface ObjectWritten {
   readonly lastModifiedMs: number;
   readonly checksum?: Checksum;
   readonly encryption?: ObjectEncryption;
-  /** Present where the bucket is versioned. */
+  /** Present where versioning is enabled. */
   readonly versionId?: string;
   readonly sizeBytes: number;
+}
+
+export interface ObjectCopied extends ObjectWritten {
+  /** Of the source, where its bucket is or was versioned. */
+  readonly sourceVersionId?: string;
 }
 
 export interface HeadObjectRequest extends BucketRequest {
@@ -259,7 +283,10 @@ export interface ObjectHead {
   readonly metadata: ObjectMetadata;
   readonly checksum?: Checksum;
   readonly encryption?: ObjectEncryption;
+  /** Present where the bucket is or was versioned. */
   readonly versionId?: string;
+  readonly tags?: Tags;
+  readonly lock?: ObjectLock;
   /** Of a multipart object. */
   readonly partsCount?: number;
   readonly storageClass: string;
@@ -277,10 +304,14 @@ export interface DeleteObjectRequest extends BucketRequest {
   readonly versionId?: string;
   /** `If-Match` (also `x-amz-if-match-last-modified-time` and `-size` as S3 defines them). */
   readonly preconditions?: Preconditions & { readonly sizeBytes?: number; readonly lastModifiedMs?: number };
+  /** Given by a caller who wants to pass over GOVERNANCE retention: throws if that caller may not. */
+  readonly bypassGovernance?: Authorize;
 }
 
 export interface ObjectDeleted {
+  /** Of the version that was deleted, or of the delete marker that was made. */
   readonly versionId?: string;
+  /** A delete marker was made, or was what has been deleted. */
   readonly deleteMarker?: boolean;
 }
 
@@ -308,6 +339,10 @@ export interface CopyObjectRequest extends BucketRequest {
   readonly storageClass?: string;
   /** Of the copy; absent: as its bucket says, whatever the source's is. */
   readonly encryption?: EncryptionRequest;
+  /** Given: replace the source's (`x-amz-tagging-directive: REPLACE`); absent: copied. */
+  readonly tags?: Tags;
+  /** Never copied. */
+  readonly lock?: ObjectLock;
 }
 
 export interface UpdateObjectAclRequest extends BucketRequest {
@@ -381,6 +416,8 @@ export interface CreateUploadRequest extends BucketRequest {
   readonly storageClass?: string;
   /** Of the object to be; absent: as the bucket says now. */
   readonly encryption?: EncryptionRequest;
+  readonly tags?: Tags;
+  readonly lock?: ObjectLock;
 }
 
 export interface UploadCreated {

@@ -7,6 +7,7 @@ type HttpErrorCode =
   | 'BadRequest'
   | 'EntityTooLargeXml'
   | 'IllegalLocationConstraintException'
+  | 'IllegalVersioningConfigurationException'
   | 'InvalidDigest'
   | 'InvalidURI'
   | 'MalformedXML'
@@ -91,6 +92,10 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
     status: 400,
     message:
       'The location constraint is incompatible for the region specific endpoint this request was sent to.',
+  },
+  IllegalVersioningConfigurationException: {
+    status: 400,
+    message: 'The Versioning element must be specified',
   },
   IncompleteBody: {
     status: 400,

@@ -14,13 +14,13 @@ import {
   getBucketPolicyStatus,
   getBucketReplication,
   getBucketTagging,
-  getBucketVersioning,
   getBucketWebsite,
   getObjectLockConfiguration,
   getPublicAccessBlock,
 } from './operations/bucket_configuration.ts';
 import { deleteBucketCors, getBucketCors, putBucketCors } from './operations/bucket_cors.ts';
 import { getBucketRequestPayment, putBucketRequestPayment } from './operations/bucket_request_payment.ts';
+import { getBucketVersioning, putBucketVersioning } from './operations/bucket_versioning.ts';
 import { completeMultipartUpload } from './operations/complete_multipart_upload.ts';
 import { copyObject } from './operations/copy_object.ts';
 import { createBucket } from './operations/create_bucket.ts';
@@ -132,6 +132,7 @@ export const routes: readonly Route[] = [
   route('HEAD', 'bucket', headBucket),
   route('PUT', 'bucket', putBucketCors, { query: ['cors'] }),
   route('PUT', 'bucket', putBucketRequestPayment, { query: ['requestPayment'] }),
+  route('PUT', 'bucket', putBucketVersioning, { query: ['versioning'] }),
   route('PUT', 'bucket', createBucket),
   route('DELETE', 'bucket', deleteBucketCors, { query: ['cors'] }),
   route('DELETE', 'bucket', deleteBucket),

@@ -5,7 +5,7 @@ import { commit, type Proposal } from './commit.ts';
 import { checksumOfParts, type ChosenPart } from './composite.ts';
 import type { EngineContext } from './context.ts';
 import { refuse } from './context.ts';
-import { replaceCurrent } from './current_version.ts';
+import { replaceCurrent, shownVersionId } from './current_version.ts';
 import { contentIdOf, mintId } from './ids.ts';
 import { checkKey } from './object_keys.ts';
 import { readAllParts } from './part_rows.ts';
@@ -19,7 +19,7 @@ import {
   type CompletedRow,
   type UploadRow,
 } from './rows.ts';
-import { readTarget, rowUnchanged, unchanged, type ReadRow } from './targets.ts';
+import { readTarget, rowUnchanged, type ReadRow } from './targets.ts';
 import { endUpload, findUpload, refuseUpload } from './uploads.ts';
 
 const minPartBytes = 5 * 1024 ** 2;
@@ -60,13 +60,14 @@ async function propose(
   ]);
   checkWritePreconditions(request.preconditions, target.current?.row);
   const object = assemble(context, { request, upload, parts });
-  const { operations, mtimeMs, growth } = replaceCurrent(context, target, {
-    key: request.key,
+  const { conditions, operations, row, growth } = await replaceCurrent(context, target, {
     contentId,
     owner: upload.row.owner,
     acl: upload.row.acl,
     metadata: upload.row.metadata,
     storageClass: upload.row.storageClass,
+    tags: upload.row.tags,
+    lock: upload.row.lock,
     ...object,
     place: {
       ...(upload.row.sse === undefined ? {} : { sse: upload.row.sse }),
@@ -78,10 +79,16 @@ async function propose(
       })),
     },
   });
-  const completed = completedRow(request, { bucket: bucket.row, object, mtimeMs, sse: upload.row.sse });
+  const completed = completedRow(request, {
+    bucket: bucket.row,
+    object,
+    mtimeMs: row.mtimeMs,
+    sse: upload.row.sse,
+    ...shownVersionId(row),
+  });
   return {
     conditions: [
-      ...unchanged(target),
+      ...conditions,
       rowUnchanged('multipart', upload.key, upload),
       ...parts.map((part) => rowUnchanged('parts', part.key, part)),
     ],
@@ -101,7 +108,8 @@ async function propose(
         bucket: bucket.row,
         key: request.key,
         made: object,
-        atMs: mtimeMs,
+        atMs: row.mtimeMs,
+        ...shownVersionId(row),
         growth,
         ...(request.origin === undefined ? {} : { origin: request.origin }),
       },
@@ -118,6 +126,7 @@ export function completedRow(
     readonly object: AssembledObject;
     readonly mtimeMs: number;
     readonly sse?: SseRow | undefined;
+    readonly versionId?: string;
   },
 ): CompletedRow {
   const { sizeBytes, etag, checksum } = made.object;
@@ -130,6 +139,7 @@ export function completedRow(
     sizeBytes,
     checksum,
     ...(made.sse === undefined ? {} : { sse: made.sse }),
+    ...(made.versionId === undefined ? {} : { versionId: made.versionId }),
   };
 }
 

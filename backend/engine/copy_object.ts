@@ -2,8 +2,8 @@ import type {
   ChecksumAlgorithm,
   CopyObjectRequest,
   GetObjectRequest,
+  ObjectCopied,
   ObjectSource,
-  ObjectWritten,
 } from '../backend.ts';
 import type { EngineContext } from './context.ts';
 import { refuse } from './context.ts';
@@ -19,7 +19,7 @@ import { storageClassOf } from './storage_classes.ts';
 import { readTarget } from './targets.ts';
 
 /** Reads the source's bytes and writes them anew; the copy is of one piece whatever its source was. */
-export async function copyObject(context: EngineContext, request: CopyObjectRequest): Promise<ObjectWritten> {
+export async function copyObject(context: EngineContext, request: CopyObjectRequest): Promise<ObjectCopied> {
   checkKey(request.key);
   const { source } = request;
   refuseOntoItself(request);
@@ -49,17 +49,21 @@ export async function copyObject(context: EngineContext, request: CopyObjectRequ
     }),
   );
   const raw = content.checksums.get(algorithm);
-  return commitContent(context, {
+  const tags = request.tags ?? found.head.tags;
+  const written = await commitContent(context, {
     ...request,
     event: 'ObjectCreated:Copy',
     storageClass,
     metadata,
+    ...(tags === undefined ? {} : { tags }),
     target,
     content,
     ...(raw === undefined
       ? {}
       : { checksum: { algorithm, type: 'FULL_OBJECT', value: Buffer.from(raw).toString('base64') } }),
   });
+  const sourceVersionId = found.head.versionId;
+  return sourceVersionId === undefined ? written : { ...written, sourceVersionId };
 }
 
 /** A copy of an object onto itself must change something. @throws BackendError InvalidRequest */

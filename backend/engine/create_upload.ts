@@ -37,6 +37,8 @@ export async function createMultipartUpload(
       checksum,
       checksumChosen: request.checksum !== undefined,
       ...(encryption === undefined ? {} : { sse: encryption }),
+      ...(request.tags === undefined ? {} : { tags: request.tags }),
+      ...(request.lock === undefined ? {} : { lock: request.lock }),
     });
     const key = uploadKey(request.bucket, { key: request.key, uploadId });
     return {

@@ -2,14 +2,13 @@ import type { Checksum, GetObjectRequest, HeadObjectRequest, ObjectHead, ObjectR
 import { contentOf, type OpenedContent } from './content_rows.ts';
 import { mayHaveMoved, openContent } from './content_stream.ts';
 import type { EngineContext } from './context.ts';
-import { refuse } from './context.ts';
-import { NULL_VERSION } from './current_version.ts';
+import { findVersion } from './find_version.ts';
 import { checkKey } from './object_keys.ts';
 import { checkReaderKey, encryptionField } from './protection.ts';
 import { checkReadPreconditions, type ConditionedObject } from './preconditions.ts';
 import { resolvePart, resolveRange, type ByteRange } from './ranges.ts';
 import type { ContentRow, VersionRow } from './rows.ts';
-import { readTarget } from './targets.ts';
+import { versioningOf } from './versioning.ts';
 
 const maxOpenAttempts = 4;
 
@@ -71,30 +70,20 @@ export async function findObject(
 ): Promise<FoundObject> {
   checkKey(request.key);
   for (let attempt = 1; ; attempt++) {
-    const target = await readTarget(context, request);
-    const { versionId } = request;
-    if (versionId !== undefined && versionId !== NULL_VERSION) refuseVersion(versionId);
-    const version = target.current?.row;
-    if (version === undefined) {
-      if (versionId !== undefined) refuseVersion(versionId);
-      refuse('NoSuchKey', 'The specified key does not exist.', { Key: request.key });
-    }
+    const { bucket, version } = await findVersion(context, request);
     checkPreconditions(request.preconditions, version);
     const content = await contentOf(context, version.contentId);
     if (content !== undefined) {
       const head = headOf(request, version, content.row);
       checkReaderKey(content.row.sse, request.customerKey);
-      return { version, content, head };
+      const versioned = versioningOf(bucket.row) !== 'Never';
+      return { version, content, head: versioned ? { ...head, versionId: version.versionId } : head };
     }
     // Replaced, and its garbage collected, between the two reads.
     if (attempt >= maxOpenAttempts) {
       throw new Error(`the row of content ${Buffer.from(version.contentId).toString('hex')} is missing`);
     }
   }
-}
-
-function refuseVersion(versionId: string): never {
-  return refuse('NoSuchVersion', 'The specified version does not exist.', { VersionId: versionId });
 }
 
 function headOf(request: HeadObjectRequest, version: VersionRow, content: ContentRow): ObjectHead {
@@ -108,6 +97,8 @@ function headOf(request: HeadObjectRequest, version: VersionRow, content: Conten
     metadata: content.metadata ?? { system: {}, user: {} },
     storageClass: version.storageClass,
     ...encryptionField(content.sse),
+    ...(version.tags === undefined ? {} : { tags: version.tags }),
+    ...(version.lock === undefined ? {} : { lock: version.lock }),
     ...(checksum === undefined ? {} : { checksum }),
     ...(content.parts === undefined ? {} : { partsCount: content.parts.length }),
     ...(range === undefined ? {} : { range }),

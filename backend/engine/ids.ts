@@ -25,6 +25,28 @@ export function contentIdOf(bucket: string, key: string, uniqueId: Uint8Array): 
   return new Uint8Array(hash.digest());
 }
 
+/** The id of a version that is made at `mtimeMs`: the time, by which its row is found, then 80 random bits. */
+export function mintVersionId(context: Pick<EngineContext, 'randomBytes'>, mtimeMs: number): string {
+  return versionIdAt(mtimeMs, context.randomBytes(idBytes - 6));
+}
+
+/** The `null` version of that time, where a listing's marker has to name it. */
+export function nullVersionMarker(mtimeMs: number): string {
+  return versionIdAt(mtimeMs, new Uint8Array(idBytes - 6));
+}
+
+function versionIdAt(mtimeMs: number, unique: Uint8Array): string {
+  const id = Buffer.alloc(idBytes);
+  id.writeUIntBE(mtimeMs, 0, 6);
+  id.set(unique, 6);
+  return id.toString('hex');
+}
+
+/** When the version with that id was made; undefined for what this engine never handed out. */
+export function timeOfVersionId(text: string): number | undefined {
+  return /^[0-9a-f]{32}$/.test(text) ? Number.parseInt(text.slice(0, 12), 16) : undefined;
+}
+
 export function uploadIdText(id: Uint8Array): string {
   return Buffer.from(id).toString('hex');
 }

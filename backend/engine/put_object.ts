@@ -2,6 +2,7 @@ import type {
   Bucket,
   Checksum,
   DecideOwnership,
+  ObjectLock,
   ObjectMetadata,
   ObjectOwnership,
   ObjectWritten,
@@ -9,10 +10,11 @@ import type {
   Preconditions,
   PutObjectRequest,
   RequestOrigin,
+  Tags,
 } from '../backend.ts';
 import { commit, CommitUnknownError } from './commit.ts';
 import type { EngineContext } from './context.ts';
-import { replaceCurrent } from './current_version.ts';
+import { replaceCurrent, shownVersionId } from './current_version.ts';
 import { contentIdOf, mintId } from './ids.ts';
 import { discard, ingestProtected, type IngestedContent } from './ingest.ts';
 import type { ObjectEvent } from './object_changes.ts';
@@ -21,7 +23,7 @@ import { checkWritePreconditions } from './preconditions.ts';
 import { encryptionField, keyConditions, protectionOf } from './protection.ts';
 import type { ContentRow } from './rows.ts';
 import { storageClassOf } from './storage_classes.ts';
-import { readTarget, unchanged, type Target, type TargetName } from './targets.ts';
+import { readTarget, type Target, type TargetName } from './targets.ts';
 
 const defaultAlgorithm = 'CRC64NVME';
 
@@ -73,6 +75,8 @@ interface ContentToName extends TargetName {
   readonly ownership?: DecideOwnership;
   readonly metadata: ObjectMetadata;
   readonly preconditions?: Preconditions;
+  readonly tags?: Tags;
+  readonly lock?: ObjectLock;
   readonly signal?: AbortSignal;
   readonly content: IngestedContent;
   readonly checksum?: Checksum;
@@ -95,15 +99,14 @@ function placeOf(content: IngestedContent): Pick<ContentRow, 'locator' | 'sealed
 
 /** Names the content in the metadata; content that can't be named is removed, unless the batch may yet apply. */
 export async function commitContent(context: EngineContext, request: ContentToName): Promise<ObjectWritten> {
-  const { content, key } = request;
+  const { content } = request;
   try {
     request.signal?.throwIfAborted();
     const written = await commit(context, async (round) => {
       const target = round === 0 ? request.target : await readTarget(context, request);
       checkWritePreconditions(request.preconditions, target.current?.row);
       const etag = Buffer.from(content.md5).toString('hex');
-      const { operations, mtimeMs, growth } = replaceCurrent(context, target, {
-        key,
+      const { conditions, operations, row, growth } = await replaceCurrent(context, target, {
         contentId: content.contentId,
         sizeBytes: content.sizeBytes,
         etag,
@@ -111,26 +114,30 @@ export async function commitContent(context: EngineContext, request: ContentToNa
         metadata: request.metadata,
         storageClass: request.storageClass,
         place: placeOf(content),
+        tags: request.tags,
+        lock: request.lock,
         ...(request.checksum === undefined ? {} : { checksum: request.checksum }),
       });
       return {
-        conditions: [...unchanged(target), ...(await keyConditions(context, content.written, round))],
+        conditions: [...conditions, ...(await keyConditions(context, content.written, round))],
         contentConditions: content.written.conditions,
         operations: [...operations, ...content.written.operations],
         changes: [
           {
             event: request.event,
             bucket: target.bucket.row,
-            key,
+            key: request.key,
             made: { sizeBytes: content.sizeBytes, etag },
-            atMs: mtimeMs,
+            atMs: row.mtimeMs,
+            ...shownVersionId(row),
             growth,
             ...(request.origin === undefined ? {} : { origin: request.origin }),
           },
         ],
         result: {
           etag,
-          lastModifiedMs: mtimeMs,
+          lastModifiedMs: row.mtimeMs,
+          ...shownVersionId(row),
           sizeBytes: content.sizeBytes,
           ...encryptionField(content.sse),
           ...(request.checksum === undefined ? {} : { checksum: request.checksum }),

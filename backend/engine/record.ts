@@ -48,6 +48,10 @@ export class RecordFields {
     this.#fields = body as Readonly<Record<string, unknown>>;
   }
 
+  has(name: string): boolean {
+    return this.#fields[name] !== undefined;
+  }
+
   text(name: string): string {
     return this.optionalText(name) ?? this.#missing(name);
   }

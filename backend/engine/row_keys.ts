@@ -63,6 +63,19 @@ export function versionKey(
   return Buffer.concat([orderedPrefix(bucket, version.key), SEPARATOR, digitsOf(inverted)]);
 }
 
+/** What the rows of all versions of one key start with, and of no other key. */
+export function versionsOfKey(bucket: string, key: string): Uint8Array {
+  return Buffer.concat([orderedPrefix(bucket, key), SEPARATOR]);
+}
+
+/**
+ * Row in `versions` of a key whose newest version is a delete marker: it stands for the row of the current version,
+ * which listings of objects would have to pass over. Bucket names don't begin with a zero.
+ */
+export function markerKey(bucket: string, key: string): Uint8Array {
+  return Buffer.concat([ZERO, orderedPrefix(bucket, key)]);
+}
+
 /** Uploads of a key: oldest first, since upload ids start with the time. */
 export function uploadKey(
   bucket: string,

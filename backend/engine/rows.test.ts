@@ -59,6 +59,27 @@ const version: VersionRow = {
   storageClass: 'STANDARD',
   checksum: { algorithm: 'CRC64NVME', type: 'FULL_OBJECT' },
 };
+const protectedVersion: VersionRow = {
+  ...version,
+  versionId: '018bcfe5687b00000000000000000000',
+  tags: new Map([
+    ['__proto__', 'a'],
+    ['kind', ''],
+  ]),
+  lock: { retention: { mode: 'COMPLIANCE', untilMs: 1.9e12 }, legalHold: false },
+  nullMtimeMs: 1.6e12,
+};
+const marker: VersionRow = {
+  bucketId: id,
+  contentId: new Uint8Array(0),
+  versionId: 'null',
+  mtimeMs: 1.7e12,
+  sizeBytes: 0,
+  etag: '',
+  owner,
+  storageClass: 'STANDARD',
+  deleteMarker: true,
+};
 const content: ContentRow = {
   sizeBytes: 3,
   locator: new Uint8Array([9, 9]),
@@ -103,6 +124,8 @@ const kinds: Readonly<Record<string, Kind>> = {
   bucket: { row: bucket, encode: encodeBucket, decode: decodeBucket },
   'bucket with settings': { row: configuredBucket, encode: encodeBucket, decode: decodeBucket },
   version: { row: version, encode: encodeVersion, decode: decodeVersion },
+  'protected version': { row: protectedVersion, encode: encodeVersion, decode: decodeVersion },
+  'delete marker': { row: marker, encode: encodeVersion, decode: decodeVersion },
   content: { row: content, encode: encodeContent, decode: decodeContent },
   'content in parts': { row: joined, encode: encodeContent, decode: decodeContent },
   upload: { row: upload, encode: encodeUpload, decode: decodeUpload },

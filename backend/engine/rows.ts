@@ -5,8 +5,10 @@ import type {
   ChecksumAlgorithm,
   ChecksumType,
   ObjectMetadata,
+  ObjectLock,
   Owner,
   SystemMetadata,
+  Tags,
 } from '../backend.ts';
 import { sseOf, type SseRow } from '../encryption/sse_row.ts';
 import { sealedOf, sealedRecord, type SealedRow } from '../frames/sealed_row.ts';
@@ -25,13 +27,17 @@ export interface BucketRow extends BucketInfo {
 /** Short texts stand in the bucket's row; of longer ones, the digest by which their row in `settings` is found. */
 export type SettingPlace = string | Uint8Array;
 
-/** What a listing shows of a version; row of `objects` (the current one) and of `versions` (each). */
+/**
+ * What is known of a version but its content: row of `versions` (each version), and of the newest one a second time
+ * as the key's *head*: in `objects`, or under `markerKey` where it is a delete marker.
+ */
 export interface VersionRow {
   readonly bucketId: Uint8Array;
-  /** Where the content row is. */
+  /** Where the content row is; empty in delete markers. */
   readonly contentId: Uint8Array;
   /** `null`, or the version's id. */
   readonly versionId: string;
+  readonly deleteMarker?: true;
   readonly mtimeMs: number;
   readonly sizeBytes: number;
   readonly etag: string;
@@ -40,6 +46,10 @@ export interface VersionRow {
   readonly checksum?: { readonly algorithm: ChecksumAlgorithm; readonly type: ChecksumType };
   /** Only where it isn't the default. */
   readonly acl?: string;
+  readonly tags?: Tags;
+  readonly lock?: ObjectLock;
+  /** In heads: when the key's `null` version was made, where it has one that isn't the head itself. */
+  readonly nullMtimeMs?: number;
 }
 
 /** A part within a multipart object; its bytes are in a content row of its own. */
@@ -83,6 +93,8 @@ export interface UploadRow {
   readonly checksumChosen: boolean;
   /** Of the object to be. */
   readonly sse?: SseRow;
+  readonly tags?: Tags;
+  readonly lock?: ObjectLock;
 }
 
 /** Row of `parts`. Small: Complete is conditional on up to 10,000 of them in one batch. */
@@ -147,13 +159,14 @@ export function decodeBucket(bytes: Uint8Array): BucketRow {
 }
 
 export function encodeVersion(row: VersionRow): Uint8Array {
-  return encodeRecord(VERSION, { ...row });
+  return encodeRecord(VERSION, { ...row, ...marksRecord(row) });
 }
 
 export function decodeVersion(bytes: Uint8Array): VersionRow {
   const fields = decodeRecord(bytes, { kind: 'version', newest: VERSION });
   const checksum = fields.optionalMap('checksum');
   const acl = fields.optionalText('acl');
+  const nullMtimeMs = fields.optionalInteger('nullMtimeMs');
   return {
     bucketId: fields.bytes('bucketId'),
     contentId: fields.bytes('contentId'),
@@ -167,6 +180,9 @@ export function decodeVersion(bytes: Uint8Array): VersionRow {
       ? {}
       : { checksum: { algorithm: algorithmOf(checksum), type: typeOf(checksum) } }),
     ...(acl === undefined ? {} : { acl }),
+    ...(fields.has('deleteMarker') && fields.boolean('deleteMarker') ? { deleteMarker: true } : {}),
+    ...(nullMtimeMs === undefined ? {} : { nullMtimeMs }),
+    ...marksOf(fields),
   };
 }
 
@@ -207,7 +223,11 @@ export function decodeContent(bytes: Uint8Array): ContentRow {
 }
 
 export function encodeUpload(row: UploadRow): Uint8Array {
-  return encodeRecord(VERSION, { ...row, metadata: metadataRecord(row.metadata) });
+  return encodeRecord(VERSION, {
+    ...row,
+    metadata: metadataRecord(row.metadata),
+    ...marksRecord(row),
+  });
 }
 
 export function decodeUpload(bytes: Uint8Array): UploadRow {
@@ -227,6 +247,7 @@ export function decodeUpload(bytes: Uint8Array): UploadRow {
     checksum: { algorithm: algorithmOf(checksum), type: typeOf(checksum) },
     checksumChosen: fields.boolean('checksumChosen'),
     ...(sse === undefined ? {} : { sse: sseOf(sse) }),
+    ...marksOf(fields),
   };
 }
 
@@ -287,6 +308,46 @@ export function decodeCompleted(bytes: Uint8Array): CompletedRow {
     ...(checksum === undefined ? {} : { checksum }),
     ...(versionId === undefined ? {} : { versionId }),
     ...(sse === undefined ? {} : { sse: sseOf(sse) }),
+  };
+}
+
+/** What protects a version, and what it is marked with. */
+interface Marks {
+  readonly tags?: Tags;
+  readonly lock?: ObjectLock;
+}
+
+function marksRecord(row: Marks): Readonly<Record<string, unknown>> {
+  const { tags, lock } = row;
+  return {
+    tags: tags === undefined || tags.size === 0 ? undefined : [...tags],
+    lock:
+      lock === undefined
+        ? undefined
+        : {
+            ...(lock.legalHold === undefined ? {} : { legalHold: lock.legalHold }),
+            ...(lock.retention === undefined ? {} : { ...lock.retention }),
+          },
+  };
+}
+
+function marksOf(fields: RecordFields): Marks {
+  const tags = fields.optionalArray('tags');
+  const lock = fields.optionalMap('lock');
+  return {
+    ...(tags === undefined ? {} : { tags: new Map(tags.map(pairOf)) }),
+    ...(lock === undefined ? {} : { lock: lockOf(lock) }),
+  };
+}
+
+function lockOf(fields: RecordFields): ObjectLock {
+  const mode = fields.optionalText('mode');
+  if (mode !== undefined && mode !== 'GOVERNANCE' && mode !== 'COMPLIANCE') {
+    throw new CorruptRecordError(`no retention mode is called ${mode}`);
+  }
+  return {
+    ...(fields.has('legalHold') ? { legalHold: fields.boolean('legalHold') } : {}),
+    ...(mode === undefined ? {} : { retention: { mode, untilMs: fields.integer('untilMs') } }),
   };
 }
 

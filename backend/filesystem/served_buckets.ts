@@ -10,7 +10,14 @@ import { translateFileErrors } from './tree/file_errors.ts';
 import { refuseEncryption, type TreeBucket } from './tree/tree_bucket.ts';
 
 /** Settings that work through the engine's rows, which objects of these buckets don't have. */
-const ofEngineAlone = ['encryption', 'notification', 'quota'] as const;
+const ofEngineAlone = [
+  'encryption',
+  'lifecycle',
+  'notification',
+  'object-lock',
+  'quota',
+  'versioning',
+] as const;
 
 function refuseHere(feature: string): never {
   return refuse('NotImplemented', `A bucket that serves a directory has no ${feature}.`);

@@ -39,11 +39,6 @@ function readableBucket(call: Call, action: string): Promise<BucketInfo> {
   });
 }
 
-export const getBucketVersioning = empty(
-  'GetBucketVersioning',
-  's3:GetBucketVersioning',
-  root('VersioningConfiguration'),
-);
 export const getBucketLogging = empty('GetBucketLogging', 's3:GetBucketLogging', root('BucketLoggingStatus'));
 export const getBucketNotification = empty(
   'GetBucketNotificationConfiguration',

@@ -48,7 +48,7 @@ export const copyObject: Operation = {
     return awakeXmlReply(call, asCopyRefusal(copying), (written) => ({
       headers: {
         ...given('x-amz-version-id', written.versionId),
-        ...given('x-amz-copy-source-version-id', source.versionId),
+        ...given('x-amz-copy-source-version-id', written.sourceVersionId),
       },
       root: root(
         'CopyObjectResult',

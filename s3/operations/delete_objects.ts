@@ -76,17 +76,28 @@ function readTarget(object: XmlElement): Target {
   };
 }
 
-/** Deletes a few keys at a time; the outcomes are in the order of the targets. */
+/**
+ * Deletes a few keys at a time, versions of one key after another (they would only get in each other's way); the
+ * outcomes are in the order of the targets.
+ */
 async function deleteAll(call: Call, targets: readonly Target[]): Promise<Outcome[]> {
   const outcomes: Outcome[] = new Array<Outcome>(targets.length);
-  let following = 0;
+  const placesOf = new Map<string, number[]>();
+  for (const [at, { key }] of targets.entries()) {
+    const places = placesOf.get(key);
+    if (places === undefined) placesOf.set(key, [at]);
+    else places.push(at);
+  }
+  const waiting = placesOf.values();
   async function work(): Promise<void> {
-    for (let at = following++; at < targets.length; at = following++) {
-      const target = targets[at];
-      if (target !== undefined) outcomes[at] = await deleteOne(call, target);
+    for (const places of waiting) {
+      for (const at of places) {
+        const target = targets[at];
+        if (target !== undefined) outcomes[at] = await deleteOne(call, target);
+      }
     }
   }
-  const workers = Math.min(call.services.limits.deleteConcurrency, targets.length);
+  const workers = Math.min(call.services.limits.deleteConcurrency, placesOf.size);
   await Promise.all(Array.from({ length: workers }, work));
   return outcomes;
 }

@@ -10,6 +10,7 @@ import { ownershipCases } from './backend_ownership.ts';
 import { preconditionCases } from './backend_preconditions.ts';
 import { bucketRaceCases, raceCases } from './backend_races.ts';
 import { settingCases } from './backend_settings.ts';
+import { versionCases } from './backend_versions.ts';
 
 interface OpenedBackend {
   readonly backend: Backend;
@@ -44,6 +45,7 @@ export function backendContract(
       bucketRaceCases(backend);
       settingCases(backend);
       ownershipCases(backend);
+      versionCases(backend);
       neighbourCases(backend);
     }
     objectCases(backend);
