@@ -1,6 +1,8 @@
 import { DatabaseClient } from '../s3db/client.ts';
 import type { Database } from '../s3db/database.ts';
+import { LaneLink } from '../s3db/link/lane_link.ts';
 import { S3dbServer } from '../s3db/server.ts';
+import { dialPeer } from '../transport/peer.ts';
 import type { ProcessContext } from './context.ts';
 import { DatabaseStatus } from './database_status.ts';
 import { urlHost } from './gateway.ts';
@@ -27,7 +29,8 @@ export function databaseUrl(server: S3dbServer): string {
 }
 
 /**
- * A replica in this process is used directly, as all of them answer alike; otherwise over REST, to any of them.
+ * A replica in this process is used directly, as all of them answer alike; otherwise over the transport, to any of them: the
+ * cluster's secret proves the gateway, as it does to shard nodes.
  */
 export async function connectDatabase(
   context: ProcessContext,
@@ -38,9 +41,29 @@ export async function connectDatabase(
   const status = new DatabaseStatus(endpoints, options);
   lifecycle.add('database status', () => status.close());
   const [replica] = local;
-  const database =
-    replica === undefined ? await DatabaseClient.open({ ...options, endpoints }) : replica.database();
+  const database = replica === undefined ? await dialDatabases(context) : replica.database();
   return Object.assign(database, { status });
+}
+
+async function dialDatabases({ config, roles, identity, logger }: ProcessContext): Promise<DatabaseClient> {
+  const { ca } = await identity.certificate(hostOf(roles, config));
+  const [own] = roles.nodes;
+  const links = config.db.map((db) => {
+    const peer = dialPeer({
+      driver: transportDriver(config),
+      host: db.host,
+      port: db.raft_port,
+      peer: `db-${db.id}`,
+      self: own === undefined ? 'gateway' : `node-${own.id}`,
+      clusterId: identity.clusterId,
+      secret: identity.secret,
+      tls: { ca },
+      logger,
+      onState: (state) => logger.info({ db: db.id, state }, 'database replica changed its state'),
+    });
+    return new LaneLink(`${db.host}:${db.port}`, peer);
+  });
+  return DatabaseClient.over(links);
 }
 
 async function openReplica(context: ProcessContext, db: DbConfig): Promise<S3dbServer> {

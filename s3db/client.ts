@@ -1,5 +1,5 @@
 import { CallEnd } from './call_end.ts';
-import { ClientEndpoint, NotSentError, type Answer, type Call, type Endpoint } from './client_endpoint.ts';
+import { ClientEndpoint, type Endpoint } from './client_endpoint.ts';
 import { encodeBatch } from './command.ts';
 import type { Batch, Database, ReadOptions, ScanPage, ScanRequest, WriteOptions } from './database.ts';
 import {
@@ -8,13 +8,28 @@ import {
   UnavailableError,
   UnknownOutcomeError,
 } from './errors.ts';
-import { asBuffer } from './key_bytes.ts';
 import { checkKey, checkTableName, validateBatch } from './level_tables.ts';
-import { formatRequestId, mintRequestId, parseRequestId } from './request_id.ts';
-import { binaryBatchType, binaryPageType, decodePage } from './rest/binary_page.ts';
-import { toHex } from './rest/json_batch.ts';
+import {
+  NotSentError,
+  type Answer,
+  type DatabaseCall,
+  type ReplicaLink,
+  type Reply,
+} from './link/replica_link.ts';
+import { RestLink } from './link/rest_link.ts';
+import { mintRequestId, parseRequestId } from './request_id.ts';
 
-export interface DatabaseClientOptions {
+/** How a client goes about its calls. */
+export interface CallPolicy {
+  /** For calls that give none. Default 5 s. */
+  readonly defaultDeadlineMs?: number;
+  /** A replica that is silent for so long gets company: the same request goes to another too. Default 400 ms. */
+  readonly hedgeAfterMs?: number;
+  /** 0 to 1, for jitter. */
+  readonly random?: () => number;
+}
+
+export interface DatabaseClientOptions extends CallPolicy {
   /** Every replica; the more are given, the more may fail. */
   readonly endpoints: readonly Endpoint[];
   /** The cluster's CA, PEM. */
@@ -22,14 +37,8 @@ export interface DatabaseClientOptions {
   readonly region: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
-  /** For calls that give none. Default 5 s. */
-  readonly defaultDeadlineMs?: number;
   /** Connections to each replica. Default 64. */
   readonly connections?: number;
-  /** A replica that is silent for so long gets company: the same request goes to another too. Default 400 ms. */
-  readonly hedgeAfterMs?: number;
-  /** 0 to 1, for jitter. */
-  readonly random?: () => number;
 }
 
 const defaultDeadlineMs = 5000;
@@ -48,99 +57,98 @@ const hedgeShare = 0.1;
 const maxHedgeBudget = 20;
 const attemptOver = new Error('another replica answered first');
 
+/** A reply that settles a call. */
+type Settled = Exclude<Reply, { kind: 'retry' }>;
+
 /** How an attempt ended: with an answer that settles the request, or in a way that allows another. */
 type Attempt =
-  | { readonly kind: 'answer'; readonly answer: Answer }
+  | { readonly kind: 'answer'; readonly reply: Settled }
   | { readonly kind: 'retry'; readonly mayBeApplied: boolean; readonly reason: string };
 
 /**
- * `Database` over the REST service. Goes to the leader it knows of, to another replica when one is silent or refuses, and
+ * `Database` in another process. Goes to the leader it knows of, to another replica when one is silent or refuses, and
  * repeats under the same request id until the deadline, so that a batch applies once whatever fails on the way.
  */
 export class DatabaseClient implements Database {
-  readonly #options: DatabaseClientOptions;
-  readonly #endpoints: readonly ClientEndpoint[];
+  readonly #policy: CallPolicy;
+  readonly #replicas: readonly KnownReplica[];
   readonly #random: () => number;
   readonly #closer = new AbortController();
   readonly #closing = this.#closer.signal;
   #hedgeBudget = maxHedgeBudget;
-  #preferred: ClientEndpoint;
+  #preferred: KnownReplica;
 
-  private constructor(options: DatabaseClientOptions) {
-    this.#options = options;
-    this.#random = options.random ?? Math.random;
-    const { ca, region, accessKeyId, secretAccessKey } = options;
-    const connections = options.connections ?? defaultConnections;
-    this.#endpoints = options.endpoints.map(
-      (endpoint) => new ClientEndpoint({ endpoint, ca, region, accessKeyId, secretAccessKey, connections }),
-    );
-    const first = this.#endpoints[Math.floor(this.#random() * this.#endpoints.length)];
+  private constructor(links: readonly ReplicaLink[], policy: CallPolicy) {
+    this.#policy = policy;
+    this.#random = policy.random ?? Math.random;
+    this.#replicas = links.map((link) => ({ link, suspectUntilMs: 0 }));
+    const first = this.#replicas[Math.floor(this.#random() * this.#replicas.length)];
     if (first === undefined) throw new InvalidRequestError('endpoints: at least one is needed');
     this.#preferred = first;
   }
 
-  /** Connects when something is asked. @throws InvalidRequestError without endpoints. */
+  /** Over REST. Connects when something is asked. @throws InvalidRequestError without endpoints. */
   static async open(options: DatabaseClientOptions): Promise<DatabaseClient> {
-    return new DatabaseClient(options);
+    const { ca, region, accessKeyId, secretAccessKey } = options;
+    const connections = options.connections ?? defaultConnections;
+    const links = options.endpoints.map(
+      (endpoint) =>
+        new RestLink(new ClientEndpoint({ endpoint, ca, region, accessKeyId, secretAccessKey, connections })),
+    );
+    return new DatabaseClient(links, options);
+  }
+
+  /** Over links of any kind, one a replica. It closes them. @throws InvalidRequestError without links. */
+  static over(links: readonly ReplicaLink[], policy: CallPolicy = {}): DatabaseClient {
+    return new DatabaseClient(links, policy);
   }
 
   async get(table: string, key: Uint8Array, options: ReadOptions = {}): Promise<Uint8Array | undefined> {
     checkTableName(table);
     checkKey(key);
-    const stale = options.consistency === 'stale' ? '?consistency=stale' : '';
-    const path = `/v1/get/${table}/${toHex(key)}${stale}`;
-    const answer = await this.#request({ method: 'GET', path, headers: {} }, options);
-    if (answer.status === 404) return undefined;
-    if (answer.status === 200) return answer.body;
-    throw refusal(answer);
+    const reply = await this.#request(
+      { kind: 'get', table, key, stale: options.consistency === 'stale' },
+      options,
+    );
+    if (reply.kind === 'value') return reply.value;
+    throw refusal(reply);
   }
 
   async scan(request: ScanRequest, options: ReadOptions = {}): Promise<ScanPage> {
-    const { table, prefix, startAfter, delimiter, limit } = request;
-    checkTableName(table);
-    // In the order of the alphabet, in which they are signed.
-    const query = [
-      ...(options.consistency === 'stale' ? ['consistency=stale'] : []),
-      ...(delimiter === undefined ? [] : [`delimiter=${toHex(delimiter)}`]),
-      `limit=${limit}`,
-      `prefix=${toHex(prefix)}`,
-      ...(startAfter === undefined ? [] : [`start_after=${toHex(startAfter)}`]),
-    ];
-    const path = `/v1/scan/${table}?${query.join('&')}`;
-    const answer = await this.#request({ method: 'GET', path, headers: { accept: binaryPageType } }, options);
-    if (answer.status === 200) return decodePage(answer.body);
-    throw refusal(answer);
+    checkTableName(request.table);
+    const reply = await this.#request(
+      { kind: 'scan', request, stale: options.consistency === 'stale' },
+      options,
+    );
+    if (reply.kind === 'page') return reply.page;
+    throw refusal(reply);
   }
 
   async batch(batch: Batch, options: WriteOptions = {}): Promise<{ readonly index: number }> {
     validateBatch(batch);
-    const requestId = options.requestId ?? formatRequestId(mintRequestId(Date.now()));
-    if (parseRequestId(requestId) === undefined) throw new InvalidRequestError('requestId must be a UUIDv7');
-    const headers = { 'content-type': binaryBatchType, 'x-request-id': requestId };
-    const body = asBuffer(encodeBatch(batch));
-    const answer = await this.#request({ method: 'POST', path: '/v1/batch', headers, body }, options);
-    const json = parseJson(answer);
-    if (answer.status === 200 && typeof json['index'] === 'number') return { index: json['index'] };
-    if (answer.status === 412 && typeof json['condition'] === 'number') {
-      throw new ConditionFailedError(json['condition']);
-    }
-    throw refusal(answer);
+    const requestId =
+      options.requestId === undefined ? mintRequestId(Date.now()) : parseRequestId(options.requestId);
+    if (requestId === undefined) throw new InvalidRequestError('requestId must be a UUIDv7');
+    const reply = await this.#request({ kind: 'batch', body: encodeBatch(batch), requestId }, options);
+    if (reply.kind === 'applied') return { index: reply.index };
+    if (reply.kind === 'conditionFailed') throw new ConditionFailedError(reply.condition);
+    throw refusal(reply);
   }
 
   async close(): Promise<void> {
     this.#closer.abort(new UnavailableError('the client is closed'));
-    await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()));
+    await Promise.all(this.#replicas.map(({ link }) => link.close()));
   }
 
   /** Until an answer settles it. @throws UnavailableError, UnknownOutcomeError (writes only), the signal's reason. */
   async #request(
-    call: Call,
+    call: DatabaseCall,
     options: { readonly deadlineMs?: number; readonly signal?: AbortSignal },
-  ): Promise<Answer> {
+  ): Promise<Settled> {
     const { signal } = options;
     signal?.throwIfAborted();
     this.#closing.throwIfAborted();
-    const timeoutMs = options.deadlineMs ?? this.#options.defaultDeadlineMs ?? defaultDeadlineMs;
+    const timeoutMs = options.deadlineMs ?? this.#policy.defaultDeadlineMs ?? defaultDeadlineMs;
     const over = new CallEnd(timeoutMs, signal === undefined ? [this.#closing] : [this.#closing, signal]);
     try {
       return await this.#repeat(call, over);
@@ -149,21 +157,21 @@ export class DatabaseClient implements Database {
     }
   }
 
-  async #repeat(call: Call, over: CallEnd): Promise<Answer> {
+  async #repeat(call: DatabaseCall, over: CallEnd): Promise<Settled> {
     let mayBeApplied = false;
     let reason = 'no replica was asked';
     let pauseMs = firstPauseMs;
     for (let first = true; !over.cancelled; first = false) {
       if (!first && over.leftMs() < leastAttemptMs) break;
       const attempt = await this.#hedged(call, over);
-      if (attempt.kind === 'answer') return attempt.answer;
+      if (attempt.kind === 'answer') return attempt.reply;
       mayBeApplied ||= attempt.mayBeApplied;
       ({ reason } = attempt);
       await over.pause(Math.min(pauseMs * (0.5 + this.#random()), over.leftMs()));
       pauseMs = Math.min(pauseMs * 2, lastPauseMs);
     }
     const why = over.cancelled ? 'the call was given up' : 'the deadline passed';
-    if (call.method === 'POST' && mayBeApplied) {
+    if (call.kind === 'batch' && mayBeApplied) {
       throw new UnknownOutcomeError(`${why} after the write was sent: ${reason}`);
     }
     over.throwIfCancelled();
@@ -171,9 +179,9 @@ export class DatabaseClient implements Database {
   }
 
   /** Asks one replica, and others one after the other while there is silence. The first answer that settles it wins. */
-  async #hedged(call: Call, over: CallEnd): Promise<Attempt> {
+  async #hedged(call: DatabaseCall, over: CallEnd): Promise<Attempt> {
     const order = this.#order();
-    const running = new Map<ClientEndpoint, Promise<[ClientEndpoint, Attempt]>>();
+    const running = new Map<KnownReplica, Promise<[KnownReplica, Attempt]>>();
     let ended: AbortController | undefined;
     let mayBeApplied = false;
     let reason = '';
@@ -186,12 +194,11 @@ export class DatabaseClient implements Database {
         const first = await this.#firstOf([...running.values()], order.length > 0);
         if (first === undefined) {
           // Silent: keep listening, and ask the next one as well.
-          next?.suspect(performance.now() + suspectMs);
-          if (next === this.#preferred) this.#preferNext();
+          if (next !== undefined) this.#suspect(next);
           continue;
         }
-        const [endpoint, attempt] = first;
-        running.delete(endpoint);
+        const [replica, attempt] = first;
+        running.delete(replica);
         if (attempt.kind === 'answer') return attempt;
         mayBeApplied ||= attempt.mayBeApplied;
         ({ reason } = attempt);
@@ -208,7 +215,7 @@ export class DatabaseClient implements Database {
    */
   async #firstOf<T>(running: readonly Promise<T>[], othersLeft: boolean): Promise<T | undefined> {
     if (!othersLeft) return Promise.race(running);
-    const hedgeAfterMs = this.#options.hedgeAfterMs ?? defaultHedgeMs;
+    const hedgeAfterMs = this.#policy.hedgeAfterMs ?? defaultHedgeMs;
     let timer: NodeJS.Timeout | undefined;
     const silence = new Promise<undefined>((resolve) => {
       timer = setTimeout(() => {
@@ -228,68 +235,60 @@ export class DatabaseClient implements Database {
   }
 
   async #attempt(
-    endpoint: ClientEndpoint,
-    call: Call,
+    replica: KnownReplica,
+    call: DatabaseCall,
     options: { readonly over: CallEnd; readonly signal: AbortSignal },
-  ): Promise<[ClientEndpoint, Attempt]> {
+  ): Promise<[KnownReplica, Attempt]> {
     const timeoutMs = Math.max(1, Math.floor(options.over.leftMs() - marginMs));
-    const headers = { ...call.headers, 'x-s3db-timeout-ms': String(timeoutMs) };
     try {
-      const answer = await endpoint.send({ ...call, headers }, options.signal);
-      return [endpoint, this.#judge(endpoint, answer)];
+      const answer = await replica.link.send(call, { timeoutMs, signal: options.signal });
+      return [replica, this.#judge(replica, answer)];
     } catch (error) {
-      endpoint.suspect(performance.now() + suspectMs);
-      if (endpoint === this.#preferred) this.#preferNext();
+      this.#suspect(replica);
       const text = error instanceof Error ? error.message : String(error);
       const mayBeApplied = !(error instanceof NotSentError);
-      return [endpoint, { kind: 'retry', mayBeApplied, reason: `${endpoint.name}: ${text}` }];
+      return [replica, { kind: 'retry', mayBeApplied, reason: `${replica.link.name}: ${text}` }];
     }
   }
 
-  #judge(endpoint: ClientEndpoint, answer: Answer): Attempt {
-    const leader = this.#endpoints.find(({ name }) => name === answer.leader);
-    if (leader !== undefined && !leader.isSuspect(performance.now())) this.#preferred = leader;
-    if (answer.status < 500 || answer.status === 501) return { kind: 'answer', answer };
-    if (endpoint === this.#preferred) this.#preferNext();
-    const reason = `${endpoint.name}: ${answer.status} ${messageOf(answer)}`;
-    return { kind: 'retry', mayBeApplied: answer.status !== 503, reason };
+  #judge(replica: KnownReplica, { reply, leader: leaderName }: Answer): Attempt {
+    const leader = this.#replicas.find(({ link }) => link.name === leaderName);
+    if (leader !== undefined && !isSuspect(leader, performance.now())) this.#preferred = leader;
+    if (reply.kind !== 'retry') return { kind: 'answer', reply };
+    if (replica === this.#preferred) this.#preferNext();
+    return { ...reply, reason: `${replica.link.name}: ${reply.reason}` };
   }
 
   /** The one that leads as far as is known, then those that were well lately, then the others. */
-  #order(): ClientEndpoint[] {
+  #order(): KnownReplica[] {
     const nowMs = performance.now();
-    const rank = (endpoint: ClientEndpoint): number =>
-      (endpoint.isSuspect(nowMs) ? 2 : 0) + (endpoint === this.#preferred ? 0 : 1);
-    return this.#endpoints.toSorted((a, b) => rank(a) - rank(b));
+    const rank = (replica: KnownReplica): number =>
+      (isSuspect(replica, nowMs) ? 2 : 0) + (replica === this.#preferred ? 0 : 1);
+    return this.#replicas.toSorted((a, b) => rank(a) - rank(b));
+  }
+
+  #suspect(replica: KnownReplica): void {
+    replica.suspectUntilMs = performance.now() + suspectMs;
+    if (replica === this.#preferred) this.#preferNext();
   }
 
   #preferNext(): void {
-    const at = this.#endpoints.indexOf(this.#preferred);
-    this.#preferred = this.#endpoints[(at + 1) % this.#endpoints.length] ?? this.#preferred;
+    const at = this.#replicas.indexOf(this.#preferred);
+    this.#preferred = this.#replicas[(at + 1) % this.#replicas.length] ?? this.#preferred;
   }
 }
 
-/** An answer below 500 that isn't what was hoped for. */
-function refusal(answer: Answer): Error {
-  const message = messageOf(answer);
-  if (answer.status === 409) {
-    return new UnknownOutcomeError(`the request id is too old to know what became of the write: ${message}`);
-  }
-  return new InvalidRequestError(`${answer.status}: ${message}`);
+/** A replica and how it has been lately. */
+interface KnownReplica {
+  readonly link: ReplicaLink;
+  suspectUntilMs: number;
 }
 
-function messageOf(answer: Answer): string {
-  const json = parseJson(answer);
-  const text = json['message'];
-  return typeof text === 'string' ? text : `status ${answer.status}`;
+function isSuspect(replica: KnownReplica, nowMs: number): boolean {
+  return nowMs < replica.suspectUntilMs;
 }
 
-function parseJson(answer: Answer): Readonly<Record<string, unknown>> {
-  try {
-    const json: unknown = JSON.parse(asBuffer(answer.body).toString('utf8'));
-    return typeof json === 'object' && json !== null ? (json as Readonly<Record<string, unknown>>) : {};
-  } catch (error) {
-    if (error instanceof SyntaxError) return {};
-    throw error;
-  }
+/** What settles a call without giving what it asked for. */
+function refusal(reply: Reply): Error {
+  return reply.kind === 'refused' ? reply.error : new Error(`an answer of the wrong kind: ${reply.kind}`);
 }

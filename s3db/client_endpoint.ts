@@ -1,6 +1,7 @@
 import aws4 from 'aws4';
 import { createHash } from 'node:crypto';
 import { Pool } from 'undici';
+import { NotSentError } from './link/replica_link.ts';
 
 export interface Endpoint {
   readonly host: string;
@@ -34,11 +35,6 @@ export interface Answer {
   readonly leader: string | undefined;
 }
 
-/** The request never reached the replica: nothing can have come of it. */
-export class NotSentError extends Error {
-  override readonly name = 'NotSentError';
-}
-
 const connectTimeoutMs = 1000;
 const keepAliveTimeoutMs = 50_000;
 const maxResponseBytes = 64 * 1024 * 1024;
@@ -64,7 +60,6 @@ export class ClientEndpoint {
   readonly name: string;
   readonly #options: EndpointOptions;
   readonly #pool: Pool;
-  #suspectUntilMs = 0;
 
   constructor(options: EndpointOptions) {
     const { host, port, servername } = options.endpoint;
@@ -85,14 +80,6 @@ export class ClientEndpoint {
         ...(servername === undefined ? {} : { servername }),
       },
     });
-  }
-
-  isSuspect(nowMs: number): boolean {
-    return nowMs < this.#suspectUntilMs;
-  }
-
-  suspect(untilMs: number): void {
-    this.#suspectUntilMs = untilMs;
   }
 
   /** @throws NotSentError; anything else leaves open what the replica did. */

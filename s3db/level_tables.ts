@@ -152,6 +152,19 @@ export async function getRow(
   return stored === undefined ? undefined : openValue(levelKey, stored);
 }
 
+/** Several rows in the order of their keys, by one call. @throws ValueDamagedError */
+export async function getRows(
+  level: BytesLevel,
+  gets: readonly { readonly table: string; readonly key: Uint8Array }[],
+): Promise<(Uint8Array | undefined)[]> {
+  const levelKeys = gets.map(({ table, key }) => encodeKey(table, key));
+  const stored: (Uint8Array | undefined)[] = await level.getMany(levelKeys);
+  return levelKeys.map((levelKey, i) => {
+    const value = stored[i];
+    return value === undefined ? undefined : openValue(levelKey, value);
+  });
+}
+
 function hex(levelKey: Uint8Array): string {
   return asBuffer(levelKey).toString('hex', 0, 64);
 }

@@ -1,5 +1,5 @@
 import type { Batch, Database, ReadOptions, ScanPage, ScanRequest, WriteOptions } from './database.ts';
-import { ConditionFailedError, InvalidRequestError, UnavailableError } from './errors.ts';
+import { ConditionFailedError, InvalidRequestError, UnknownOutcomeError } from './errors.ts';
 import { mintRequestId, parseRequestId } from './request_id.ts';
 import type { DatabaseService } from './rest/service.ts';
 
@@ -35,7 +35,7 @@ export class MemberDatabase implements Database {
       case 'conditionFailed':
         throw new ConditionFailedError(outcome.condition);
       case 'expired':
-        throw new UnavailableError('the request id is too old to know what became of it');
+        throw new UnknownOutcomeError('the request id is too old to know what became of it');
       case 'fromTheFuture':
         throw new InvalidRequestError('the request id was minted by a clock more than an hour ahead');
       case 'idReused':

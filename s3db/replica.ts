@@ -2,7 +2,12 @@ import { statfs } from 'node:fs/promises';
 import { encodeBatchCommand } from './command.ts';
 import type { ScanPage, ScanRequest } from './database.ts';
 import type { RaftDriver } from './driver.ts';
-import { LeadershipLostError, NoReadIndexError, NotLeaderError } from './driver_errors.ts';
+import {
+  LeadershipLostError,
+  NoReadIndexError,
+  NotLeaderError,
+  ReplicaFailedError,
+} from './driver_errors.ts';
 import { UnavailableError, UnknownOutcomeError } from './errors.ts';
 import type { ReplicaId, Status } from './raft/types.ts';
 import type { Outcome } from './request_memory.ts';
@@ -74,7 +79,8 @@ export class Replica {
           }
         }
       } catch (error) {
-        if (error instanceof UnavailableError && mayBeApplied) {
+        const isOver = error instanceof UnavailableError || error instanceof ReplicaFailedError;
+        if (isOver && mayBeApplied) {
           throw new UnknownOutcomeError(`an earlier attempt may be applied; then: ${error.message}`);
         }
         if (!isRetryable(error)) throw error;
@@ -105,6 +111,12 @@ export class Replica {
 
   async get(table: string, key: Uint8Array): Promise<Uint8Array | undefined> {
     return this.#options.state.get(table, key);
+  }
+
+  async getMany(
+    gets: readonly { readonly table: string; readonly key: Uint8Array }[],
+  ): Promise<readonly (Uint8Array | undefined)[]> {
+    return this.#options.state.getMany(gets);
   }
 
   async scan(request: ScanRequest): Promise<ScanPage> {

@@ -11,6 +11,7 @@ import type { ReplicaId, Status } from './raft/types.ts';
 import type { Replica } from './replica.ts';
 import { mintRequestId } from './request_id.ts';
 import type { Outcome } from './request_memory.ts';
+import type { LaneService } from './link/lane_handlers.ts';
 import type { DatabaseService, LeaderInfo, ReadRequest, StatusInfo } from './rest/service.ts';
 import type { DbAddress } from './server_options.ts';
 
@@ -26,7 +27,7 @@ interface ReplicaServiceOptions {
 const maxWaiting = 4096;
 
 /** The database as one replica offers it, from before it belongs to a cluster until it fails. */
-export class ReplicaService implements DatabaseService {
+export class ReplicaService implements DatabaseService, LaneService {
   readonly #options: ReplicaServiceOptions;
   readonly #waiting = new Set<() => void>();
   #failure: ReplicaFailedError | undefined;
@@ -54,10 +55,28 @@ export class ReplicaService implements DatabaseService {
     request: { readonly requestId: Uint8Array; readonly timeoutMs: number },
   ): Promise<Outcome> {
     validateBatch(batch);
-    const { requestId, timeoutMs } = request;
+    return this.writeEncoded(batch, { ...request, body: encodeBatch(batch) });
+  }
+
+  async writeEncoded(
+    batch: Batch,
+    request: { readonly body: Uint8Array; readonly requestId: Uint8Array; readonly timeoutMs: number },
+  ): Promise<Outcome> {
+    const { body, requestId, timeoutMs } = request;
     const { member, leftMs } = await this.#member(timeoutMs);
     const makesRoom = batch.operations.every((operation) => operation.type === 'delete');
-    return member.replica.write({ body: encodeBatch(batch), requestId, makesRoom }, leftMs);
+    return member.replica.write({ body, requestId, makesRoom }, leftMs);
+  }
+
+  async getMany(
+    gets: readonly { readonly table: string; readonly key: Uint8Array }[],
+    read: ReadRequest,
+  ): Promise<readonly (Uint8Array | undefined)[]> {
+    for (const { table, key } of gets) {
+      checkTableName(table);
+      checkKey(key);
+    }
+    return this.#read(read, (replica) => replica.getMany(gets));
   }
 
   async get(table: string, key: Uint8Array, read: ReadRequest): Promise<Uint8Array | undefined> {

@@ -9,6 +9,7 @@ import { isDamage } from './damage.ts';
 import type { Database } from './database.ts';
 import type { ReplicaFailedError } from './driver_errors.ts';
 import { MemberDatabase } from './member_database.ts';
+import { laneHandlers } from './link/lane_handlers.ts';
 import { announcedMembers } from './member_table.ts';
 import { peerIdOf, MemberDirectory } from './peer_links.ts';
 import { PeerSet } from './peer_set.ts';
@@ -142,6 +143,7 @@ export class S3dbServer {
             heard: (greeting) => this.#heard(greeting),
             retired: ({ replicaId }) => this.#member?.isRetired(replicaId) ?? false,
           }),
+          ...laneHandlers(this.#service).calls,
         },
       },
     });

@@ -8,6 +8,7 @@ import { bytesEqual } from './key_bytes.ts';
 import { checkLevel } from './level_check/level_check.ts';
 import {
   getRow,
+  getRows,
   openBytesLevel,
   openValue,
   sealValue,
@@ -127,6 +128,13 @@ export class StateMachine implements AppliedState {
 
   async get(table: string, key: Uint8Array): Promise<Uint8Array | undefined> {
     return this.#read((level) => getRow(level, table, key));
+  }
+
+  /** In the order of the keys, in one read of Level. */
+  async getMany(
+    gets: readonly { readonly table: string; readonly key: Uint8Array }[],
+  ): Promise<readonly (Uint8Array | undefined)[]> {
+    return this.#read((level) => getRows(level, gets));
   }
 
   async scan(request: ScanRequest): Promise<ScanPage> {

@@ -9,6 +9,7 @@ import { checkAddress } from '../member_table.ts';
 import type { Logger } from '../logger.ts';
 import { mintRequestId, parseRequestId } from '../request_id.ts';
 import type { Outcome } from '../request_memory.ts';
+import { checkWritable } from '../reserved_tables.ts';
 import { ApiError, statusOf, toApiError } from './api_error.ts';
 import { binaryBatchType, binaryPageType, encodePage } from './binary_page.ts';
 import { batchFromJson, fromHex, pageToJson } from './json_batch.ts';
@@ -31,8 +32,6 @@ const maxBodyBytes = 8 * 1024 * 1024;
 /** The binary form has a few bytes for each item beside keys and values, which have a limit of their own. */
 const maxBinaryBodyBytes = maxBatchBytes + 1024 * 1024;
 const retryAfterSeconds = '1';
-/** Tables of s3db's own. */
-const reservedTables = /^s3db-/;
 
 /**
  * The REST service. Order matters only in that `/health` comes before the check of signatures; every other path is
@@ -46,8 +45,7 @@ export function databaseApp(options: AppOptions): Hono<Bindings> {
   const signed = (c: Call): Promise<Buffer> => signedBody(c, 64 * 1024);
 
   const write = async (c: Call, batch: Batch): Promise<Response> => {
-    const operation = batch.operations.find(({ table }) => reservedTables.test(table));
-    if (operation !== undefined) throw new InvalidRequestError(`table ${operation.table} is reserved`);
+    checkWritable(batch);
     const outcome = await service.write(batch, { requestId: requestIdOf(c), timeoutMs: timeoutOf(c) });
     return c.json({ index: appliedIndex(outcome) });
   };

@@ -6,7 +6,9 @@ import type { Driver } from '../../transport/driver.ts';
 import { PipeNetwork } from '../../transport/drivers/pipe.ts';
 import type { DriverName } from '../../transport/drivers/select.ts';
 import { TestAuthority } from '../../transport/testing/certificates.ts';
+import { dialPeer } from '../../transport/peer.ts';
 import { DatabaseClient } from '../client.ts';
+import { LaneLink } from '../link/lane_link.ts';
 import type { DriverTiming } from '../driver.ts';
 import type { ReplicaFailedError } from '../driver_errors.ts';
 import type { Retention } from '../retained_sizes.ts';
@@ -15,6 +17,8 @@ import type { DbAddress, S3dbServerOptions } from '../server_options.ts';
 
 export const testCredentials = { accessKeyId: 'db-key', secretAccessKey: 'db-secret-of-the-tests' };
 export const testRegion = 'test-region-1';
+
+const testSecret: Uint8Array = Buffer.from('a secret of the test cluster');
 
 /** Quick elections, so that tests need not wait. */
 const quick: DriverTiming = { tickMs: 20, electionTicks: 10, heartbeatTicks: 2 };
@@ -81,7 +85,7 @@ export class TestCluster {
       tls: this.authority.issue(`db-${id}.test.s3d`),
       region: testRegion,
       credentials: testCredentials,
-      transport: { driver, clusterId: 'test', secret: Buffer.from('a secret of the test cluster') },
+      transport: { driver, clusterId: 'test', secret: testSecret },
       logger: { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error') },
       onFatal: (error) => this.failures.push(error),
       timing: this.#options.timing ?? quick,
@@ -115,6 +119,29 @@ export class TestCluster {
       region: testRegion,
       ...testCredentials,
     });
+  }
+
+  /** Of all replicas, or of some, over the transport. */
+  laneClient(
+    ids: readonly number[] = this.addresses.map(({ id }) => id),
+    secret = testSecret,
+  ): DatabaseClient {
+    const links = this.addresses
+      .filter(({ id }) => ids.includes(id))
+      .map(({ id, host, port, raftPort }) => {
+        const peer = dialPeer({
+          driver: this.#options.driver ?? this.#pipes.driver,
+          host,
+          port: raftPort,
+          peer: `db-${id}`,
+          self: 'gateway-1',
+          clusterId: 'test',
+          secret,
+          tls: { ca: this.authority.ca },
+        });
+        return new LaneLink(`${host}:${port}`, peer);
+      });
+    return DatabaseClient.over(links);
   }
 
   async close(): Promise<void> {
