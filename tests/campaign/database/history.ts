@@ -31,7 +31,7 @@ export type Input = ReadInput | WriteInput;
 /** Of a get: the value. Of a scan: key and value in turn. Of a batch: the condition that failed, or -1. */
 export type Output = number | readonly number[];
 
-export const groupModel: Model<GroupState, Input, Output> = {
+const groupModel: Model<GroupState, Input, Output> = {
   initial: Array.from({ length: keysPerGroup }, () => 0),
   step(state, input, output) {
     switch (input.kind) {
