@@ -10,6 +10,7 @@ INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .PHONY: help run cluster test check e2e e2e-large bench bench-memory sim sim-many campaign campaign-db conformance build clean
+.PHONY: bench-storage kill-node crash-points
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -46,6 +47,9 @@ e2e: $(WASM) ## real processes and real clients (aws-cli, boto3, AWS SDK, rclone
 e2e-large: $(WASM) ## files of up to 1 GB by every client (minutes; not part of CI)
 	vitest run --config tests/e2e-large/vitest.config.ts
 
+kill-node: $(WASM) ## kill -9 a shard node under load, a thousand times (half an hour; not part of CI)
+	node tests/campaign/kill_node.ts
+
 sim: $(WASM) ## replay one simulated history of the metadata quorum: make sim SEED=n
 	node tests/sim/run.ts --seed $(SEED)
 
@@ -63,6 +67,9 @@ campaign-db: $(WASM) ## the database's part of it: kill, pause, partitions, lost
 
 bench: $(WASM) ## throughput, latency and memory of a cluster, beside this machine's limits
 	node tests/bench/run.ts
+
+bench-storage: $(WASM) ## erasure coding, log, shard store, transport, memory: each against its target
+	node tests/bench/storage.ts
 
 bench-memory: $(WASM) ## peak memory of each process while 1 GiB and 5 GiB objects go in and out
 	node tests/bench/memory.ts

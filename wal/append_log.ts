@@ -16,7 +16,7 @@ export interface AppendLog {
   /** @throws RecordDamagedError when the bytes at `position` fail their checks. */
   read(position: Position): Promise<StoredRecord>;
   /** Every record from `from` (default: the oldest segment) to the end as it was when the scan began. */
-  scan(from?: LogPoint): AsyncIterable<ScanItem>;
+  scan(from?: LogPoint, options?: ScanOptions): AsyncIterable<ScanItem>;
   /** The point after the last durable record. */
   readonly end: LogPoint;
   /** Ids of all segments, oldest first; the last is the active one. */
@@ -33,6 +33,11 @@ export interface AppendLog {
 export interface AppendOptions {
   /** Goes on below the reserve of free space: for deletes and compaction, which make room. Default false. */
   readonly essential?: boolean;
+}
+
+export interface ScanOptions {
+  /** Keys and payloads are only good until the next item is asked for, which costs less memory. Default false. */
+  readonly transient?: boolean;
 }
 
 export interface LogRecord {

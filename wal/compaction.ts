@@ -115,7 +115,7 @@ export async function compactSegment(
       if (found.block !== undefined) {
         const { block } = found;
         movedBytes += position.lengthBytes;
-        await log.ready();
+        await log.ready(position.lengthBytes);
         await copies.add(record.payload.length, async () => {
           const [place] = await log.append([record], { essential: true });
           if (place !== undefined) shard.places.set(block, { segment: place.segment, offset: place.offset });

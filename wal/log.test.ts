@@ -377,7 +377,7 @@ describe('failing disks', () => {
     const appends = [log.append([record('a')])];
     let ready = false;
     for (let at = 0; at < 3; at += 1) appends.push(log.append([record(`r${at}`, Buffer.alloc(60_000))]));
-    const waiting = log.ready().then(
+    const waiting = log.ready(1).then(
       () => (ready = true),
       () => undefined,
     );

@@ -7,6 +7,7 @@ import type {
   LogRecord,
   Position,
   ScanItem,
+  ScanOptions,
   SegmentInfo,
   StoredRecord,
 } from './append_log.ts';
@@ -115,7 +116,7 @@ export class Log implements AppendLog {
 
   #waiting: (WaitingAppend | WaitingRoll)[] = [];
   #waitingBytes = 0;
-  #readyWaiters: (() => void)[] = [];
+  #readyWaiters: { readonly lengthBytes: number; readonly wake: () => void }[] = [];
   #running: Promise<void> | undefined;
   #failure: Error | undefined;
   #stalled = false;
@@ -194,10 +195,15 @@ export class Log implements AppendLog {
     });
   }
 
-  /** Resolves once fewer bytes wait than `maxWaitingBytes`: a stream's producer awaits it before it reads on. */
-  async ready(): Promise<void> {
-    while (this.#waitingBytes >= this.#options.maxWaitingBytes && this.#failure === undefined) {
-      await new Promise<void>((resolve) => this.#readyWaiters.push(resolve));
+  /**
+   * Resolves once fewer bytes wait than `maxWaitingBytes`: a stream's producer awaits it before it appends so many and
+   * reads on. Producers get their turn in the order in which they asked, as many as there is room for.
+   */
+  async ready(lengthBytes: number): Promise<void> {
+    if (this.#waitingBytes >= this.#options.maxWaitingBytes || this.#readyWaiters.length > 0) {
+      if (this.#failure === undefined) {
+        await new Promise<void>((wake) => this.#readyWaiters.push({ lengthBytes, wake }));
+      }
     }
     this.#checkOpen();
   }
@@ -206,15 +212,18 @@ export class Log implements AppendLog {
     return readRecord({ files: this.#files, identity: this.#identity }, position);
   }
 
-  scan(from?: LogPoint): AsyncGenerator<ScanItem> {
-    return scanSegments({ files: this.#files, identity: this.#identity }, { from, end: this.#end });
+  scan(from?: LogPoint, options: ScanOptions = {}): AsyncGenerator<ScanItem> {
+    return scanSegments(
+      { files: this.#files, identity: this.#identity },
+      { ...options, from, end: this.#end },
+    );
   }
 
   /** As `scan`, of one segment. */
-  scanSegment(id: number): AsyncGenerator<ScanItem> {
+  scanSegment(id: number, options: ScanOptions = {}): AsyncGenerator<ScanItem> {
     return scanSegments(
       { files: this.#files, identity: this.#identity },
-      { from: { segment: id, offset: 0 }, end: this.#end, only: id },
+      { ...options, from: { segment: id, offset: 0 }, end: this.#end, only: id },
     );
   }
 
@@ -457,9 +466,15 @@ export class Log implements AppendLog {
   }
 
   #wakeReady(): void {
-    const waiters = this.#readyWaiters;
-    this.#readyWaiters = [];
-    for (const wake of waiters) wake();
+    let room = this.#failure === undefined ? this.#options.maxWaitingBytes - this.#waitingBytes : Infinity;
+    while (room > 0) {
+      const next = this.#readyWaiters.shift();
+      if (next === undefined) return;
+      room -= next.lengthBytes;
+      next.wake();
+    }
+    // Who was let through may not append after all; no group would end then to let the next ones through.
+    if (this.#waiting.length === 0) setImmediate(() => this.#wakeReady());
   }
 }
 

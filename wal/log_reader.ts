@@ -1,4 +1,4 @@
-import type { LogPoint, Position, ScanItem, StoredRecord } from './append_log.ts';
+import type { LogPoint, Position, ScanItem, ScanOptions, StoredRecord } from './append_log.ts';
 import { RecordDamagedError } from './errors.ts';
 import { systemErrorCode, type File } from './file_system.ts';
 import {
@@ -60,7 +60,11 @@ export async function readRecord(source: Source, position: Position): Promise<St
 /** Every record and all damage between `from` and `end`; the segments concerned are held until it is over. */
 export async function* scanSegments(
   source: Source,
-  range: { readonly from: LogPoint | undefined; readonly end: LogPoint; readonly only?: number },
+  range: ScanOptions & {
+    readonly from: LogPoint | undefined;
+    readonly end: LogPoint;
+    readonly only?: number;
+  },
 ): AsyncGenerator<ScanItem> {
   const { from, end } = range;
   const segments = source.files
@@ -72,7 +76,8 @@ export async function* scanSegments(
     for (const [place, segment] of segments.entries()) {
       const begin = segment.id === from?.segment ? from.offset : 0;
       const to = segment.id === end.segment ? end.offset : segment.sizeBytes;
-      yield* scanOne(source, { segment, from: begin, to, whole: segment.id !== end.segment });
+      const whole = segment.id !== end.segment;
+      yield* scanOne(source, { segment, from: begin, to, whole, transient: range.transient ?? false });
       releases[place]?.();
     }
   } finally {
@@ -82,7 +87,12 @@ export async function* scanSegments(
 
 async function* scanOne(
   source: Source,
-  range: { readonly segment: Segment; readonly from: number; readonly to: number; readonly whole: boolean },
+  range: ScanOptions & {
+    readonly segment: Segment;
+    readonly from: number;
+    readonly to: number;
+    readonly whole: boolean;
+  },
 ): AsyncGenerator<ScanItem> {
   const { id } = range.segment;
   let { from } = range;
@@ -102,6 +112,7 @@ async function* scanOne(
     segment: id,
     from,
     to: range.to,
+    transient: range.transient ?? false,
   })) {
     for (const item of items) {
       if (item.kind === 'damage') {

@@ -153,6 +153,7 @@ export async function sequenceBehind(
         segment,
         from: SEGMENT_HEADER_BYTES,
         to,
+        transient: true,
       })) {
         for (const item of items) if (item.kind === 'record') next = item.header.sequence + 1;
       }
@@ -230,7 +231,7 @@ async function survey(
   let sealedAt: number | undefined;
   /** Ends of the records with the sequence number that follows; only the newest matter, after a cut. */
   let tail: { readonly end: number; readonly sequence: number }[] = [];
-  const source = { file, identity, segment, from: SEGMENT_HEADER_BYTES, to: size };
+  const source = { file, identity, segment, from: SEGMENT_HEADER_BYTES, to: size, transient: true };
   for await (const items of scanSegment(source)) {
     for (const item of items) {
       if (item.kind === 'damage') {

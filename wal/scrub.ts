@@ -37,7 +37,7 @@ export async function scrubLog(log: Log, options: ScrubOptions): Promise<ScrubRe
   const ids = log.segments.map(({ id }) => id).filter((id) => id >= (options.from ?? 0) && id <= end.segment);
   for (const id of ids) {
     const found: DamagedRange[] = [];
-    for await (const item of log.scanSegment(id)) {
+    for await (const item of log.scanSegment(id, { transient: true })) {
       if (item.kind === 'record') {
         records += 1;
         bytes += item.position.lengthBytes;

@@ -41,12 +41,14 @@ interface ScanSource {
   /** Where to stop: a record that goes on behind it is damage. */
   readonly to: number;
   readonly chunkBytes?: number;
+  /** Memory is used again: keys and payloads are only good until the next batch is asked for. Default false. */
+  readonly transient?: boolean;
 }
 
 /**
  * Everything between `from` and `to`, in order and without gaps, a chunk's worth at a time. Behind bytes that aren't a
  * record it goes on at the next header that passes its CRC and belongs to its place. Keys and payloads are views of
- * memory that isn't used again.
+ * memory that isn't used again, unless the scan is transient.
  */
 export async function* scanSegment(source: ScanSource): AsyncGenerator<readonly ScannedItem[]> {
   const { identity, segment, to } = source;
@@ -76,6 +78,9 @@ export async function* scanSegment(source: ScanSource): AsyncGenerator<readonly 
       if (window.covers(at, neededBytes)) continue;
     }
     if (decoded.kind !== 'header' || !fits || !window.covers(at, neededBytes)) {
+      // The search may move the window on.
+      if (items.length > 0) yield items;
+      items = [];
       const next = await findRecord(window, { source, after: at });
       const reason = decoded.kind === 'invalid' ? decoded.reason : 'the record is cut short';
       items.push({ kind: 'damage', from: at, to: next, reason });
@@ -156,6 +161,10 @@ class Window {
   readonly #chunkBytes: number;
   readonly #headroomBytes: number;
   #ahead: Chunk | undefined;
+  /** What `bytes` lies in. */
+  #memory: Buffer | undefined;
+  /** Of a transient scan: memory that nobody reads any more. Fresh memory costs more than what is read into it. */
+  #spare: Buffer | undefined;
   start: number;
   bytes: Buffer = Buffer.alloc(0);
 
@@ -186,8 +195,11 @@ class Window {
       const begin = this.#headroomBytes - rest.length;
       rest.copy(chunk.target, begin);
       this.bytes = chunk.target.subarray(begin, this.#headroomBytes + read.length);
+      if (this.#source.transient === true) this.#spare = this.#memory;
+      this.#memory = chunk.target;
     } else {
       this.bytes = Buffer.concat([rest, read]);
+      this.#memory = undefined;
     }
     this.start = at;
     if (from + read.length < to && read.length > 0) this.#ahead = this.#read(from + read.length, 0);
@@ -197,11 +209,18 @@ class Window {
   #read(from: number, atLeast: number): Chunk {
     const { file, to } = this.#source;
     const wanted = Math.min(Math.max(this.#chunkBytes, atLeast), to - from);
-    const target = Buffer.allocUnsafeSlow(this.#headroomBytes + wanted);
+    const target = this.#take(this.#headroomBytes + wanted);
     const count = readAround(file, { target: target.subarray(this.#headroomBytes), position: from });
     // It is awaited when its turn comes, if it does.
     count.catch(() => undefined);
     return { from, target, count };
+  }
+
+  #take(lengthBytes: number): Buffer {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    if (spare !== undefined && spare.length >= lengthBytes) return spare.subarray(0, lengthBytes);
+    return Buffer.allocUnsafeSlow(lengthBytes);
   }
 }
 

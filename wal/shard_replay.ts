@@ -68,7 +68,7 @@ async function replayInto(
   const { from } = replay;
   const lost = from === undefined ? undefined : lostTail(from, replay.log);
   if (lost !== undefined) damage.push(lost);
-  for await (const item of replay.log.scan(from)) {
+  for await (const item of replay.log.scan(from, { transient: true })) {
     if (item.kind === 'record') {
       records += 1;
       const { position } = item;

@@ -61,7 +61,7 @@ export interface ShardStoreOptions {
   readonly maxUnsyncedBytes?: number;
   /** Blocks read ahead of the one that is being consumed. Default 2. */
   readonly readAheadBlocks?: number;
-  /** Defaults as in `LogOptions`, but for a reserve of 512 MiB. */
+  /** Defaults as in `LogOptions`, but for a reserve of 512 MiB, 8 MiB that may wait and groups of 4 MiB. */
   readonly log?: Pick<
     LogOptions,
     | 'segmentSizeBytes'
@@ -89,6 +89,9 @@ interface CompactOptions extends PaceOptions {
 
 /** Compaction needs room for the copies of a segment before it can unlink it. */
 const RESERVE_BYTES = 512 * MIB;
+/** What waits for the disk is memory; measured: larger groups are no faster. */
+const WAITING_BYTES = 8 * MIB;
+const GROUP_BYTES = 4 * MIB;
 const MAX_BLOCKS = 1 << 20;
 /** Damage beyond this many shards is still never served, just not remembered before it is read again. */
 const MAX_DAMAGED = 100_000;
@@ -152,6 +155,8 @@ export class ShardStore implements ShardStorage {
     await claimDirectory(fileSystem, { directory, expected: options.stamp });
     const log = await Log.open({
       reserveBytes: RESERVE_BYTES,
+      maxWaitingBytes: WAITING_BYTES,
+      maxGroupBytes: GROUP_BYTES,
       ...options.log,
       directory: path.join(directory, 'log'),
       fileSystem,

@@ -56,7 +56,7 @@ export async function writeBody(
       let rest = chunk;
       while (rest.length > 0) {
         if (piecesBytes === blockSizeBytes) {
-          await log.ready();
+          await log.ready(blockSizeBytes);
           const place = number;
           const done = log.append([nextRecord()]).then(([position]) => {
             if (position !== undefined)

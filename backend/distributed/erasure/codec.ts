@@ -9,8 +9,8 @@ export interface Codec {
   /** The M parity blocks, each `lengthBytes` long, all in one memory that the factory's `allocate` gave. Data blocks that are shorter end in zeros. */
   encode(data: readonly Pieces[], lengthBytes: number): Uint8Array[];
   /**
-   * The blocks numbered in `wanted`, in that order, freshly allocated. `present` holds K + M slots; any K filled
-   * ones are used, the lowest first.
+   * The blocks numbered in `wanted`, in that order, in memory that the factory's `allocate` gave. `present` holds K + M
+   * slots; any K filled ones are used, the lowest first.
    * @throws RangeError when fewer than K are filled.
    */
   reconstruct(present: readonly (Pieces | undefined)[], request: ReconstructRequest): Uint8Array[];
@@ -26,7 +26,7 @@ export interface ReconstructRequest {
   readonly lengthBytes: number;
 }
 
-/** Where parity blocks go: a buffer of just so many bytes, with a memory of its own. */
+/** Where the blocks that are made go: a buffer of just so many bytes, with a memory of its own. */
 export type Allocate = (sizeBytes: number) => Buffer;
 
 /** K and M of a code. */

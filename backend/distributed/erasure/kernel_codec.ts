@@ -95,7 +95,7 @@ export class KernelCodec implements Codec {
     for (let from = 0; from < wanted.length; from += room) {
       const some = wanted.slice(from, from + room);
       const tables = this.#reconstructTables(indexes, some);
-      const result = Buffer.allocUnsafeSlow(some.length * lengthBytes);
+      const result = this.#allocate(some.length * lengthBytes);
       results.push(...this.#run(inputs, { tables, outputs: some.length, lengthBytes, result }));
     }
     return results;
