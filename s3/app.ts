@@ -27,6 +27,8 @@ export interface S3AppOptions {
   readonly metrics?: S3Metrics | undefined;
   /** What isn't given is as in `defaultLimits`. */
   readonly limits?: Partial<S3Limits>;
+  /** See `Services`; default: false. */
+  readonly customerKeysOverHttp?: boolean;
   /** Makes `x-amz-request-id`; default: random. */
   readonly requestId?: () => string;
 }
@@ -49,6 +51,7 @@ export function createS3App(options: S3AppOptions): S3App {
     logger: options.logger,
     metrics: options.metrics,
     limits: { ...defaultLimits, ...options.limits },
+    customerKeysOverHttp: options.customerKeysOverHttp ?? false,
     checksums: once(() => Checksums.load()),
   };
   const answerer = new Answerer({ services, hostId: randomBytes(24).toString('base64') });

@@ -9,6 +9,7 @@ type HttpErrorCode =
   | 'IllegalLocationConstraintException'
   | 'IllegalVersioningConfigurationException'
   | 'InvalidDigest'
+  | 'InvalidEncryptionAlgorithmError'
   | 'InvalidURI'
   | 'MalformedXML'
   | 'MetadataTooLarge'
@@ -115,6 +116,10 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
   InvalidChunkSizeError: {
     status: 403,
     message: 'Only the last chunk is allowed to have a size less than 8192 bytes',
+  },
+  InvalidEncryptionAlgorithmError: {
+    status: 400,
+    message: 'The encryption request that you specified is not valid. The valid value is AES256.',
   },
   InvalidDigest: { status: 400, message: 'The Content-MD5 you specified was invalid.' },
   InvalidPart: {

@@ -23,6 +23,8 @@ export interface Services {
   readonly logger: S3Logger;
   readonly metrics?: S3Metrics | undefined;
   readonly limits: S3Limits;
+  /** Whether clients may send keys of theirs over plain HTTP: only where something in front of it speaks TLS. */
+  readonly customerKeysOverHttp: boolean;
   /** Loaded when first needed. */
   readonly checksums: () => Promise<Checksums>;
 }

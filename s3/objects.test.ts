@@ -135,8 +135,6 @@ describe('PutObject', () => {
       { 'x-amz-tagging': 'a=b' },
       { 'x-amz-object-lock-mode': 'GOVERNANCE' },
       { 'x-amz-object-lock-legal-hold': 'ON' },
-      { 'x-amz-server-side-encryption': 'AES256' },
-      { 'x-amz-server-side-encryption-customer-algorithm': 'AES256' },
       { 'x-amz-write-offset-bytes': '0' },
       { 'if-unmodified-since': 'Sat, 01 Jan 2000 00:00:00 GMT' },
       { 'if-modified-since': 'Sat, 01 Jan 2000 00:00:00 GMT' },

@@ -5,7 +5,6 @@ import { abortMultipartUpload } from './operations/abort_multipart_upload.ts';
 import {
   getBucketAccelerate,
   getBucketAcl,
-  getBucketEncryption,
   getBucketLifecycle,
   getBucketLogging,
   getBucketNotification,
@@ -18,6 +17,11 @@ import {
   getObjectLockConfiguration,
   getPublicAccessBlock,
 } from './operations/bucket_configuration.ts';
+import {
+  deleteBucketEncryption,
+  getBucketEncryption,
+  putBucketEncryption,
+} from './operations/bucket_encryption.ts';
 import { deleteBucketCors, getBucketCors, putBucketCors } from './operations/bucket_cors.ts';
 import { getBucketRequestPayment, putBucketRequestPayment } from './operations/bucket_request_payment.ts';
 import { getBucketVersioning, putBucketVersioning } from './operations/bucket_versioning.ts';
@@ -131,10 +135,12 @@ export const routes: readonly Route[] = [
   route('GET', 'bucket', listObjects, { optional: [...listing, 'marker', 'max-keys'] }),
   route('HEAD', 'bucket', headBucket),
   route('PUT', 'bucket', putBucketCors, { query: ['cors'] }),
+  route('PUT', 'bucket', putBucketEncryption, { query: ['encryption'] }),
   route('PUT', 'bucket', putBucketRequestPayment, { query: ['requestPayment'] }),
   route('PUT', 'bucket', putBucketVersioning, { query: ['versioning'] }),
   route('PUT', 'bucket', createBucket),
   route('DELETE', 'bucket', deleteBucketCors, { query: ['cors'] }),
+  route('DELETE', 'bucket', deleteBucketEncryption, { query: ['encryption'] }),
   route('DELETE', 'bucket', deleteBucket),
   route('POST', 'bucket', deleteObjects, { query: ['delete'] }),
 

@@ -4,8 +4,6 @@ import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 const compress = promisify(zstdCompress);
 const decompress = promisify(zstdDecompress);
 
-export const defaultLevel = 3;
-
 /** One zstd frame in memory, made on another thread: on this one it would hold up everybody for about a millisecond. */
 export async function compressFrame(plain: Uint8Array, level: number): Promise<Buffer> {
   return compress(plain, {

@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import { SealDamagedError } from './errors.ts';
 
 export const keyBytes = 32;
-export const fingerprintBytes = 8;
+const fingerprintBytes = 8;
 const nonceBytes = 12;
 const tagBytes = 16;
 

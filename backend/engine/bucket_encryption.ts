@@ -13,7 +13,11 @@ export function encodeBucketEncryption(encryption: BucketEncryption): string {
 /** @throws CorruptRecordError */
 export function bucketEncryption(bucket: Pick<Bucket, 'settings'>): BucketEncryption | undefined {
   const text = bucket.settings.get('encryption');
-  if (text === undefined) return undefined;
+  return text === undefined ? undefined : parseBucketEncryption(text);
+}
+
+/** @throws CorruptRecordError */
+export function parseBucketEncryption(text: string): BucketEncryption {
   const value: unknown = JSON.parse(text);
   if (typeof value !== 'object' || value === null)
     throw new CorruptRecordError("a bucket's encryption is no object");

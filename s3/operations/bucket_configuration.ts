@@ -80,11 +80,6 @@ export const getBucketReplication = unset(
   's3:GetReplicationConfiguration',
   'ReplicationConfigurationNotFoundError',
 );
-export const getBucketEncryption = unset(
-  'GetBucketEncryption',
-  's3:GetEncryptionConfiguration',
-  'ServerSideEncryptionConfigurationNotFoundError',
-);
 export const getObjectLockConfiguration = unset(
   'GetObjectLockConfiguration',
   's3:GetBucketObjectLockConfiguration',

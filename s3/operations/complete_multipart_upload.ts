@@ -14,6 +14,7 @@ import {
   checksumHeader,
   parseChecksumType,
 } from '../request/checksums.ts';
+import { encryptionHeaders, refusedToTheAuthorized, requestKey } from '../request/encryption.ts';
 import { given, invalidArgument, maxPartNumber, uploadId } from '../request/parameters.ts';
 import { parseETags, writePreconditions } from '../request/preconditions.ts';
 import { readXmlBody } from '../request/xml_body.ts';
@@ -32,6 +33,7 @@ export const completeMultipartUpload: Operation = {
     signedOwner(call);
     const upload = uploadId(call.query);
     const preconditions = writePreconditions(call.headers);
+    const customerKey = await refusedToTheAuthorized(call, 's3:PutObject', () => requestKey(call));
     const expected = expectedChecksum(call);
     const sizeBytes = expectedSize(call);
     const bytes = await readXmlBody(withoutObjectChecksum(call), { maxBytes: maxXmlBytes });
@@ -47,9 +49,13 @@ export const completeMultipartUpload: Operation = {
       ...given('checksum', expected),
       ...given('sizeBytes', sizeBytes),
       ...given('preconditions', preconditions),
+      ...given('customerKey', customerKey),
     });
     return awakeXmlReply(call, completing, (written) => ({
-      headers: { ...given('x-amz-version-id', written.versionId) },
+      headers: {
+        ...encryptionHeaders(written.encryption, call.headers),
+        ...given('x-amz-version-id', written.versionId),
+      },
       root: root(
         'CompleteMultipartUploadResult',
         element('Location', location(call)),

@@ -9,6 +9,12 @@ import type { Operation } from '../operation.ts';
 import { checksumElements, parseAlgorithm } from '../request/checksums.ts';
 import { typeOfKey } from '../request/content_type.ts';
 import { copySource } from '../request/copy_source.ts';
+import {
+  encryptionHeaders,
+  encryptionRequest,
+  refusedToTheAuthorized,
+  transportOf,
+} from '../request/encryption.ts';
 import { readMetadata } from '../request/metadata.ts';
 import { given } from '../request/parameters.ts';
 import { writePreconditions } from '../request/preconditions.ts';
@@ -21,11 +27,15 @@ export const copyObject: Operation = {
   async handle(call) {
     refuseUnsupportedFeatures(call.headers);
     const owner = signedOwner(call);
-    const source = copySource(call);
+    const { source, encryption } = await refusedToTheAuthorized(call, 's3:PutObject', () => ({
+      source: copySource(call),
+      encryption: encryptionRequest(call.headers, transportOf(call)),
+    }));
     const metadata = newMetadata(call);
+    const unchanged = metadata === undefined && encryption === undefined;
     const isItself =
       source.bucket === call.bucket && source.key === call.key && source.versionId === undefined;
-    if (isItself && metadata === undefined && !call.headers.has('x-amz-storage-class')) {
+    if (isItself && unchanged && !call.headers.has('x-amz-storage-class')) {
       throw new S3Error(
         'InvalidRequest',
         "This copy request is illegal because it is trying to copy an object to itself without changing the object's " +
@@ -44,9 +54,11 @@ export const copyObject: Operation = {
       ...given('metadata', metadata),
       ...given('checksumAlgorithm', algorithm === undefined ? undefined : parseAlgorithm(algorithm)),
       ...given('preconditions', writePreconditions(call.headers)),
+      ...given('encryption', encryption),
     });
     return awakeXmlReply(call, asCopyRefusal(copying), (written) => ({
       headers: {
+        ...encryptionHeaders(written.encryption, call.headers),
         ...given('x-amz-version-id', written.versionId),
         ...given('x-amz-copy-source-version-id', written.sourceVersionId),
       },

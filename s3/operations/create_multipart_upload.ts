@@ -7,6 +7,12 @@ import type { Operation } from '../operation.ts';
 import { isChecksumTypeAllowed } from '../../backend/checksums/checksums.ts';
 import { parseAlgorithm, parseChecksumType } from '../request/checksums.ts';
 import { typeOfKey } from '../request/content_type.ts';
+import {
+  encryptionHeaders,
+  encryptionRequest,
+  refusedToTheAuthorized,
+  transportOf,
+} from '../request/encryption.ts';
 import { readMetadata } from '../request/metadata.ts';
 import { given } from '../request/parameters.ts';
 import { refuseUnsupportedFeatures } from '../request/unsupported.ts';
@@ -18,6 +24,9 @@ export const createMultipartUpload: Operation = {
   async handle(call) {
     refuseUnsupportedFeatures(call.headers);
     const owner = signedOwner(call);
+    const encryption = await refusedToTheAuthorized(call, 's3:PutObject', () =>
+      encryptionRequest(call.headers, transportOf(call)),
+    );
     const metadata = readMetadata(call.headers);
     const contentType = metadata.system.contentType ?? typeOfKey(call.key);
     const upload = await call.services.backend.createMultipartUpload({
@@ -29,8 +38,9 @@ export const createMultipartUpload: Operation = {
       signal: call.signal,
       ...given('storageClass', call.headers.get('x-amz-storage-class')),
       ...given('checksum', uploadChecksum(call)),
+      ...given('encryption', encryption),
     });
-    const headers: Record<string, string> = {};
+    const headers: Record<string, string> = encryptionHeaders(upload.encryption, call.headers);
     if (upload.checksum !== undefined) {
       headers['x-amz-checksum-algorithm'] = upload.checksum.algorithm;
       headers['x-amz-checksum-type'] = upload.checksum.type;

@@ -1,5 +1,6 @@
 import { answeredBytes, objectHeaders } from '../http/answer_headers.ts';
 import type { Operation } from '../operation.ts';
+import { encryptionHeaders } from '../request/encryption.ts';
 import { readObject, responseOverrides } from '../request/read_request.ts';
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html */
@@ -13,7 +14,7 @@ export const getObject: Operation = {
       checksum: call.headers.get('x-amz-checksum-mode')?.toUpperCase() === 'ENABLED',
       part: call.query.has('partNumber'),
     });
-    Object.assign(headers, overrides);
+    Object.assign(headers, encryptionHeaders(object.encryption, call.headers), overrides);
     return {
       status: object.range === undefined ? 200 : 206,
       headers,

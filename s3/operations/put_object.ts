@@ -6,6 +6,12 @@ import { emptyReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
 import { writeChecksum } from '../request/checksums.ts';
 import { sniffContentType } from '../request/content_type.ts';
+import {
+  encryptionHeaders,
+  encryptionRequest,
+  refusedToTheAuthorized,
+  transportOf,
+} from '../request/encryption.ts';
 import { readMetadata } from '../request/metadata.ts';
 import { objectBody } from '../request/object_body.ts';
 import { given } from '../request/parameters.ts';
@@ -19,6 +25,9 @@ export const putObject: Operation = {
     refuseUnsupportedFeatures(call.headers);
     const owner = signedOwner(call);
     const preconditions = writePreconditions(call.headers);
+    const encryption = await refusedToTheAuthorized(call, 's3:PutObject', () =>
+      encryptionRequest(call.headers, transportOf(call)),
+    );
     const { metadata, body } = await withContentType(call, {
       metadata: readMetadata(call.headers),
       body: objectBody(call),
@@ -33,8 +42,12 @@ export const putObject: Operation = {
       signal: call.signal,
       ...given('storageClass', call.headers.get('x-amz-storage-class')),
       ...given('preconditions', preconditions),
+      ...given('encryption', encryption),
     });
-    const headers: Record<string, string> = { etag: quoted(written.etag) };
+    const headers: Record<string, string> = {
+      etag: quoted(written.etag),
+      ...encryptionHeaders(written.encryption, call.headers),
+    };
     writeChecksum(written.checksum, headers);
     if (written.versionId !== undefined) headers['x-amz-version-id'] = written.versionId;
     return emptyReply(200, headers);

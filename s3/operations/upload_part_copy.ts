@@ -6,6 +6,7 @@ import { awakeXmlReply } from '../http/awake_reply.ts';
 import type { Operation } from '../operation.ts';
 import { checksumElements } from '../request/checksums.ts';
 import { copySource } from '../request/copy_source.ts';
+import { encryptionHeaders, refusedToTheAuthorized, requestKey } from '../request/encryption.ts';
 import { given, invalidArgument, partNumber, uploadId } from '../request/parameters.ts';
 import { parseRange } from '../request/range.ts';
 import { refuseUnsupportedFeatures } from '../request/unsupported.ts';
@@ -18,7 +19,10 @@ export const uploadPartCopy: Operation = {
   async handle(call) {
     refuseUnsupportedFeatures(call.headers);
     signedOwner(call);
-    const source = copySource(call);
+    const { source, customerKey } = await refusedToTheAuthorized(call, 's3:PutObject', () => ({
+      source: copySource(call),
+      customerKey: requestKey(call),
+    }));
     const copying = call.services.backend.uploadPartCopy({
       bucket: call.bucket,
       key: call.key,
@@ -27,10 +31,14 @@ export const uploadPartCopy: Operation = {
       source,
       authorize: authorize(call, 's3:PutObject'),
       signal: call.signal,
+      ...given('customerKey', customerKey),
       ...given('range', sourceRange(call)),
     });
     return awakeXmlReply(call, asCopyRefusal(copying), (part) => ({
-      headers: { ...given('x-amz-copy-source-version-id', source.versionId) },
+      headers: {
+        ...encryptionHeaders(part.encryption, call.headers),
+        ...given('x-amz-copy-source-version-id', source.versionId),
+      },
       root: root(
         'CopyPartResult',
         element('LastModified', isoTime(part.lastModifiedMs)),

@@ -4,6 +4,7 @@ import type { Call } from '../exchange.ts';
 import { decodeForm } from '../http/percent.ts';
 import { authorizeSource } from '../authorization.ts';
 import { checkKey } from '../resource.ts';
+import { sourceKey } from './encryption.ts';
 import { given } from './parameters.ts';
 import { readPreconditions } from './preconditions.ts';
 
@@ -26,6 +27,7 @@ export function copySource(call: Call): ObjectSource {
     bucket,
     key,
     authorize,
+    ...given('customerKey', sourceKey(call)),
     ...given('versionId', versionId),
     ...given('preconditions', preconditions),
   };

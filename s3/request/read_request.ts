@@ -3,6 +3,7 @@ import { BackendError } from '../../backend/errors.ts';
 import { readingObject } from '../authorization.ts';
 import { S3Error } from '../errors.ts';
 import type { Call } from '../exchange.ts';
+import { readerKey, refusedToTheAuthorized } from './encryption.ts';
 import { given, partNumber, versionId } from './parameters.ts';
 import { httpDate, parseETags, readPreconditions } from './preconditions.ts';
 import { parseRange } from './range.ts';
@@ -21,6 +22,7 @@ export async function readObject<T extends ObjectHead>(
     throw new S3Error('InvalidRequest', 'Cannot specify both Range header and partNumber query parameter');
   }
   const preconditions = readPreconditions(call.headers, { nowMs: call.services.clock() });
+  const customerKey = await refusedToTheAuthorized(call, action, () => readerKey(call));
   return readingObject(call, action, async (authorize) => {
     const request: HeadObjectRequest = {
       bucket: call.bucket,
@@ -29,6 +31,7 @@ export async function readObject<T extends ObjectHead>(
       signal: call.signal,
       ...given('versionId', version),
       ...given('partNumber', part),
+      ...given('customerKey', customerKey),
       ...given('preconditions', preconditions),
     };
     if (range === undefined) return read(request);

@@ -12,12 +12,7 @@ const features: readonly { readonly header: string; readonly harmless?: readonly
 ];
 
 /** Families of headers, refused whatever they say. */
-const families: readonly string[] = [
-  'x-amz-grant-',
-  'x-amz-object-lock-',
-  'x-amz-server-side-encryption',
-  'x-amz-copy-source-server-side-encryption',
-];
+const families: readonly string[] = ['x-amz-grant-', 'x-amz-object-lock-'];
 
 /**
  * Refuses what isn't there yet instead of storing something else than was asked for.
