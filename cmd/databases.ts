@@ -1,3 +1,4 @@
+import type { Registry } from 'prom-client';
 import { DatabaseClient } from '../s3db/client.ts';
 import type { Database } from '../s3db/database.ts';
 import { LaneLink } from '../s3db/link/lane_link.ts';
@@ -17,9 +18,12 @@ export interface ConnectedDatabase extends Database {
   readonly status: DatabaseStatus;
 }
 
-/** Starts this process's replicas, all at once: each needs the others to be ready. */
-export async function startDatabases(context: ProcessContext): Promise<readonly S3dbServer[]> {
-  const servers = await Promise.all(context.roles.dbs.map((db) => openReplica(context, db)));
+/** Starts this process's replicas, all at once: each needs the others to be ready. Their metrics go into `registry`. */
+export async function startDatabases(
+  context: ProcessContext,
+  registry: Registry,
+): Promise<readonly S3dbServer[]> {
+  const servers = await Promise.all(context.roles.dbs.map((db) => openReplica(context, registry, db)));
   await Promise.all(servers.map((server) => server.ready(readyMs)));
   return servers;
 }
@@ -66,13 +70,15 @@ async function dialDatabases({ config, roles, identity, logger }: ProcessContext
   return DatabaseClient.over(links);
 }
 
-async function openReplica(context: ProcessContext, db: DbConfig): Promise<S3dbServer> {
+async function openReplica(context: ProcessContext, registry: Registry, db: DbConfig): Promise<S3dbServer> {
   const { config, identity, lifecycle, logger, fatal, onReload } = context;
   const self = `db-${db.id}`;
   const server = await S3dbServer.open({
     ...addressOf(db),
     directory: db.path,
     peers: config.db.map(addressOf),
+    preferredLeaders: config.db.filter((one) => one.leader).map((one) => one.id),
+    registry,
     tls: await identity.certificate(db.host, [self]),
     region: config.region,
     credentials: { accessKeyId: db.access_key_id, secretAccessKey: db.secret_access_key },

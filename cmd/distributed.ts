@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Registry } from 'prom-client';
 import { DistributedDataStore } from '../backend/distributed/data_store.ts';
 import { DistributedState } from '../backend/distributed/distributed_state.ts';
 import { systemClock } from '../backend/distributed/ports.ts';
@@ -10,7 +11,7 @@ import type { ProcessContext } from './context.ts';
 import { connectDatabase, type ConnectedDatabase } from './databases.ts';
 import { distributedView } from './distributed_view.ts';
 import { startGateway } from './gateway.ts';
-import { clusterMetrics, createRegistry } from './metrics.ts';
+import { clusterMetrics } from './metrics.ts';
 import { startRepair } from './repair.ts';
 import { startShardNodes, type ShardNodes } from './shard_nodes.ts';
 
@@ -63,13 +64,13 @@ export async function openDistributed(
 export async function startDistributed(
   context: ProcessContext,
   databases: readonly S3dbServer[],
+  registry: Registry,
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, lifecycle, logger, clock, identity } = context;
   const { backend, nodes, database, state } = await openDistributed(context, databases);
   const skew = new SkewWatch({ peers: nodes.peers, clock, logger });
   lifecycle.add('clock watch', async () => skew.close());
   void skew.check();
-  const registry = createRegistry();
   const view = distributedView({
     clusterId: identity.clusterId,
     members: nodes.members,

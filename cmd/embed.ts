@@ -8,6 +8,7 @@ import { parseFlags } from './flags.ts';
 import { openIdentity } from './identity.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { openLogger, type Logger } from './logger.ts';
+import { createRegistry } from './metrics.ts';
 import { chooseRoles } from './roles.ts';
 
 export interface EmbedOptions {
@@ -60,7 +61,7 @@ export async function openDistributedBackend(options: EmbedOptions): Promise<Emb
       },
       onReload: () => undefined,
     };
-    const databases = await startDatabases(context);
+    const databases = await startDatabases(context, createRegistry());
     const { backend } = await openDistributed(context, databases);
     return { backend, close: async () => lifecycle.close(30_000) };
   } catch (error) {

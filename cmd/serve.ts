@@ -12,6 +12,7 @@ import type { Flags } from './flags.ts';
 import { openIdentity } from './identity.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { openLogger, type Logger } from './logger.ts';
+import { createRegistry } from './metrics.ts';
 import { chooseRoles, type Roles } from './roles.ts';
 
 /** All parts together may take this long to close; the gateway's own drain is within it. */
@@ -68,7 +69,7 @@ export async function serve(flags: Flags, print: (line: string) => void): Promis
 async function start(context: ProcessContext): Promise<{ url: string; lines: readonly string[] }> {
   const { roles, flags, config } = context;
   if (!roles.gateway) {
-    const [database] = await startDatabases(context);
+    const [database] = await startDatabases(context, createRegistry());
     if (database === undefined) throw new Error('no database was chosen');
     const url = databaseUrl(database);
     return { url, lines: [`database ${url}, one of ${config.db.length}`] };
@@ -77,8 +78,9 @@ async function start(context: ProcessContext): Promise<{ url: string; lines: rea
     const { url, lines } = await startFilesystem(context);
     return { url, lines: [...lines, ...tryIt(config, roles, url)] };
   }
-  const databases = await startDatabases(context);
-  const { url, lines } = await startDistributed(context, databases);
+  const registry = createRegistry();
+  const databases = await startDatabases(context, registry);
+  const { url, lines } = await startDistributed(context, databases, registry);
   return { url, lines: [...lines, ...tryIt(config, roles, url)] };
 }
 

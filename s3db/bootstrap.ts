@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { messageOf, TransportError } from '../transport/errors.ts';
 import type { Handler, Peer } from '../transport/transport.ts';
+import { firstCommandVersion } from './cluster_rows.ts';
 import type { Logger } from './logger.ts';
 import { readToEnd } from './peer_links.ts';
 import {
@@ -30,6 +31,8 @@ export interface Greeting extends Member {
   /** It may join a cluster but not found one. */
   readonly joinsOnly: boolean;
   readonly cluster: ClusterIdentity | undefined;
+  /** The newest version of commands that its program knows. */
+  readonly commands: number;
 }
 
 type FirstBoot =
@@ -45,6 +48,7 @@ const complainEveryMs = 5000;
 interface FirstBootOptions {
   readonly identity: ReplicaIdentity;
   readonly configurationDigest: string;
+  readonly commands: number;
   /** All other configured replicas, by slot. */
   readonly peers: ReadonlyMap<number, Peer>;
   readonly onGreeting: (greeting: Greeting) => void;
@@ -60,9 +64,7 @@ export async function firstBoot(options: FirstBootOptions): Promise<FirstBoot> {
   let complainAtMs = performance.now() + complainEveryMs;
   for (;;) {
     const greetings = await Promise.all(
-      [...peers.values()].map((peer) =>
-        greet(peer, greetingOf(identity, options.configurationDigest), signal),
-      ),
+      [...peers.values()].map((peer) => greet(peer, greetingOf(identity, options), signal)),
     );
     signal.throwIfAborted();
     const heard = greetings.filter((greeting) => greeting !== undefined);
@@ -152,19 +154,24 @@ export function helloHandler(options: HelloOptions): Handler {
 }
 
 /** What a replica says of itself. */
-export function greetingOf(identity: ReplicaIdentity, configurationDigest: string): Greeting {
+export function greetingOf(
+  identity: ReplicaIdentity,
+  program: { readonly configurationDigest: string; readonly commands: number },
+): Greeting {
   const { replicaId, slot, cluster, joinsOnly } = identity;
-  return { slot, replicaId, configurationDigest, cluster, joinsOnly: joinsOnly !== undefined };
+  const { configurationDigest, commands } = program;
+  return { slot, replicaId, configurationDigest, cluster, joinsOnly: joinsOnly !== undefined, commands };
 }
 
 function encodeGreeting(greeting: Greeting): Uint8Array {
-  const { cluster, configurationDigest, joinsOnly } = greeting;
+  const { cluster, configurationDigest, joinsOnly, commands } = greeting;
   return Buffer.from(
     JSON.stringify({
       ...memberToJson(greeting),
       configurationDigest,
       cluster: cluster === undefined ? null : clusterToJson(cluster),
       joinsOnly,
+      commands,
     }),
   );
 }
@@ -182,7 +189,15 @@ function decodeGreeting(header: Uint8Array): Greeting | undefined {
   if (!('configurationDigest' in json) || typeof json.configurationDigest !== 'string') return undefined;
   const cluster = 'cluster' in json && json.cluster !== null ? clusterFromJson(json.cluster) : undefined;
   const joinsOnly = 'joinsOnly' in json && json.joinsOnly === true;
-  return { ...member, configurationDigest: json.configurationDigest, cluster, joinsOnly };
+  const { configurationDigest } = json;
+  return { ...member, configurationDigest, cluster, joinsOnly, commands: commandsIn(json) };
+}
+
+/** The newest version of commands that the sender of a JSON knows; one that doesn't say knows the first. */
+export function commandsIn(json: object): number {
+  return 'commands' in json && Number.isSafeInteger(json.commands)
+    ? Number(json.commands)
+    : firstCommandVersion;
 }
 
 async function pause(signal: AbortSignal): Promise<void> {

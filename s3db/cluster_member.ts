@@ -1,4 +1,7 @@
 import type { Handlers } from '../transport/transport.ts';
+import { turnOn } from './cluster_rows.ts';
+import { encodeBatch } from './command.ts';
+import { CommandGate } from './command_gate.ts';
 import { RaftDriver, type DriverTiming } from './driver.ts';
 import { NotLeaderError, type ReplicaFailedError } from './driver_errors.ts';
 import type { Logger } from './logger.ts';
@@ -6,10 +9,12 @@ import { handOver, joinCluster, joinHandler, joinMethod } from './membership.ts'
 import { nodeClock } from './node_clock.ts';
 import { PeerLinks, type MemberDirectory } from './peer_links.ts';
 import type { PeerSet } from './peer_set.ts';
+import { PreferredLeader } from './preferred_leader.ts';
 import type { ReplicaId } from './raft/types.ts';
 import { Replica } from './replica.ts';
 import type { ReplicaFiles, StartingPoint } from './replica_files.ts';
 import type { Member } from './replica_identity.ts';
+import { mintRequestId } from './request_id.ts';
 import type { Retention } from './retained_sizes.ts';
 import { forwardWrite, writeHandler, writeMethod } from './write_forwarding.ts';
 
@@ -27,12 +32,18 @@ interface ClusterMemberOptions {
   readonly onFatal: (error: ReplicaFailedError) => void;
   /** Something kept here is found damaged. */
   readonly onDamage: (error: unknown) => void;
+  readonly onSnapshot: (direction: 'sent' | 'received', ok: boolean) => void;
+  readonly reserveBytes?: number;
   readonly signal: AbortSignal;
   readonly timing?: DriverTiming;
   readonly retention?: Retention;
+  /** Slots. */
+  readonly preferredLeaders: readonly number[];
+  readonly preference?: { readonly settleMs: number; readonly pauseMs: number };
 }
 
 const handOverTimeoutMs = 2000;
+const choreTimeoutMs = 5000;
 
 /** A replica that belongs to a cluster: the driver with its links, and reads and writes on top. */
 export class ClusterMember {
@@ -40,11 +51,15 @@ export class ClusterMember {
   readonly driver: RaftDriver;
   readonly #options: ClusterMemberOptions;
   readonly #links: PeerLinks;
+  readonly #gate = new CommandGate();
+  readonly #preference: PreferredLeader;
   #joining: Promise<void> | undefined;
+  #chores: Promise<void> | undefined;
 
   private constructor(options: ClusterMemberOptions) {
     const { identity, files, clusterId, peers, members, logger, timing, retention } = options;
     this.#options = options;
+    this.#preference = new PreferredLeader(options.preference);
     this.#links = new PeerLinks({
       clusterId,
       peers: peers.bySlot,
@@ -52,6 +67,7 @@ export class ClusterMember {
       logger,
       openSnapshot: () => files.state.openSnapshot((index) => this.driver.snapshotAt(index)),
       onDamage: options.onDamage,
+      onSnapshot: options.onSnapshot,
       stage: (pieces) => files.state.stage(pieces),
       receive: (message) => this.driver.step(message),
     });
@@ -72,6 +88,7 @@ export class ClusterMember {
       driver: this.driver,
       state: files.state,
       directory: options.directory,
+      ...(options.reserveBytes === undefined ? {} : { reserveBytes: options.reserveBytes }),
       forward: async (to, write, timeoutMs) => {
         const slot = members.currentSlotOf(to);
         const peer = slot === undefined ? undefined : peers.bySlot.get(slot);
@@ -88,6 +105,7 @@ export class ClusterMember {
     if (!member.driver.status().configuration.voters.includes(identity.replicaId)) {
       member.#joining = joinCluster({
         self: identity,
+        commands: options.files.state.newestCommandVersion,
         driver: member.driver,
         peers: peers.bySlot,
         signal,
@@ -105,16 +123,27 @@ export class ClusterMember {
 
   handlers(): Handlers {
     const links = this.#links.handlers();
-    const { members, peers, logger, onMember } = this.#options;
+    const { members, peers, logger, onMember, files } = this.#options;
+    const commandVersion = (): number => files.state.cluster.commandVersion;
+    const joining = { driver: this.driver, members, peers: peers.bySlot, logger, commandVersion };
     return {
       calls: {
         ...links.calls,
         [writeMethod]: writeHandler((write, timeoutMs) =>
           this.replica.writeAsLeader(write, performance.now() + timeoutMs),
         ),
-        [joinMethod]: joinHandler({ driver: this.driver, members, peers: peers.bySlot, logger }, onMember),
+        [joinMethod]: joinHandler(joining, onMember),
       },
       ...(links.notices === undefined ? {} : { notices: links.notices }),
+    };
+  }
+
+  /** Of another slot: since when it is silent, and which commands it knows. */
+  contactOf(slot: number): { readonly sinceMs: number | undefined; readonly commands: number | undefined } {
+    const holder = this.#options.members.holderOf(slot);
+    return {
+      sinceMs: this.#links.sinceContactMs(slot),
+      commands: holder === undefined ? undefined : this.#gate.versionOf(holder),
     };
   }
 
@@ -124,7 +153,59 @@ export class ClusterMember {
 
   peerDown(slot: number): void {
     const holder = this.#options.members.holderOf(slot);
-    if (holder !== undefined) this.driver.unreachable(holder);
+    if (holder === undefined) return;
+    this.driver.unreachable(holder);
+    this.#gate.forget(holder);
+  }
+
+  /** A replica has said which commands its program knows. */
+  knowsCommands(replicaId: ReplicaId, version: number): void {
+    this.#gate.report(replicaId, version);
+  }
+
+  /** What a leader does now and then, to be called about twice a second. @returns slots that are to be greeted. */
+  maintain(): readonly number[] {
+    const { driver } = this;
+    if (driver.failure !== undefined || this.#options.signal.aborted) return [];
+    this.#chores ??= this.#doChores().finally(() => (this.#chores = undefined));
+    const { state } = this.#options.files;
+    const mayTurnOn = state.newestCommandVersion > state.cluster.commandVersion;
+    if (!mayTurnOn || driver.status().role !== 'leader') return [];
+    const slots = this.#gate.unheard(driver.status()).map((id) => this.#options.members.currentSlotOf(id));
+    return slots.filter((slot) => slot !== undefined);
+  }
+
+  /** At most one thing at a time, each with a deadline. */
+  async #doChores(): Promise<void> {
+    const { files, logger, members, peers, preferredLeaders } = this.#options;
+    await this.replica.freeBytes();
+    const status = this.driver.status();
+    const used = files.state.cluster.commandVersion;
+    const version = this.#gate.next(status, { newest: files.state.newestCommandVersion, used });
+    try {
+      if (version !== undefined) {
+        const body = encodeBatch(turnOn(version, used));
+        const requestId = mintRequestId(Date.now());
+        const deadlineMs = performance.now() + choreTimeoutMs;
+        const outcome = await this.replica.writeAsLeader({ body, requestId, makesRoom: true }, deadlineMs);
+        logger.info(
+          { version, outcome: outcome.kind },
+          'every member knows newer commands: they are used now',
+        );
+      }
+      const connected = preferredLeaders.filter(
+        (slot) => peers.stateOf(slot) === 'up' || members.holderOf(slot) === status.id,
+      );
+      const preferred = connected.map((slot) => members.holderOf(slot)).filter((id) => id !== undefined);
+      const successor = this.#preference.choose(status, preferred, performance.now());
+      if (successor !== undefined) {
+        const done = await handOver(this.driver, successor, handOverTimeoutMs);
+        logger.info({ to: members.slotOf(successor), done }, 'leadership goes to the preferred replica');
+      }
+    } catch (error) {
+      // Leadership moved meanwhile, or the disk is full: the next leader, or the next time, does it.
+      logger.debug({ error: String(error) }, 'a chore of the leader was not done');
+    }
   }
 
   /** If this replica leads: lets the best of the others lead, so that a shutdown costs no election timeout. */
@@ -140,6 +221,7 @@ export class ClusterMember {
   async close(): Promise<void> {
     // A failure to join was logged where it happened.
     await this.#joining?.catch(() => undefined);
+    await this.#chores;
     await this.driver.close();
   }
 

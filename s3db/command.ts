@@ -7,10 +7,10 @@ import { ByteReader, ByteWriter } from './byte_codec.ts';
  *     format 1 | kind 1 = batch | timestamp, 48 bits | request id, 16 bytes | number of conditions | conditions |
  *     number of operations | operations
  *
- * A later format or kind is used only once every voter knows it; a replica that meets one it doesn't know halts
- * rather than skip it.
+ * A later format or kind is used only once every voter knows it (`command_gate.ts`); a replica that meets one it doesn't
+ * know halts rather than skip it.
  */
-interface BatchCommand {
+export interface BatchCommand {
   /** The proposing leader's clock, milliseconds of the epoch. */
   readonly timestampMs: number;
   /** 16 bytes of a UUIDv7. */
@@ -28,7 +28,6 @@ export class UnknownCommandError extends Error {
   override readonly name = 'UnknownCommandError';
 }
 
-/** What a replica can apply; voters report it so that a leader uses a new one only when all know it. */
 const commandFormat = 1;
 
 const batchKind = 1;
@@ -75,6 +74,19 @@ export function decodeCommand(data: Uint8Array): DecodedCommand {
   const body = input.raw(input.remaining);
   return { timestampMs, requestId, batch: decodeBatch(body), body };
 }
+
+/** The commands that a program knows. Whoever adds a form gives it the next version here. */
+export interface CommandForms {
+  /** The highest version that this program applies; replicas report it to each other. */
+  readonly newest: number;
+  /** In the best form that `version` allows. */
+  encode(command: BatchCommand, version: number): Uint8Array;
+  /** Of any version up to the newest. @throws UnknownCommandError, MalformedBytesError */
+  decode(data: Uint8Array): DecodedCommand;
+}
+
+/** Version 1 is the batch. */
+export const commandForms: CommandForms = { newest: 1, encode: encodeBatchCommand, decode: decodeCommand };
 
 const absent = 0;
 const present = 1;

@@ -113,6 +113,16 @@ export class RaftDriver {
     return this.#core.status();
   }
 
+  /** What waits here now. */
+  queue(): {
+    writesWaiting: number;
+    writesWaitingBytes: number;
+    writesUndecided: number;
+    readsWaiting: number;
+  } {
+    return { ...this.#proposals.sizes(), readsWaiting: this.#reads.count };
+  }
+
   get failure(): ReplicaFailedError | undefined {
     return this.#failure;
   }

@@ -11,7 +11,12 @@ export class ConditionFailedError extends Error {
 
 /** The request was not carried out: no leader or no replica within the deadline, or the service refuses load. */
 export class UnavailableError extends Error {
-  override readonly name = 'UnavailableError';
+  override readonly name: string = 'UnavailableError';
+}
+
+/** The leader's disk has less free space than its reserve: nothing was applied, deletes still go on. */
+export class StorageFullError extends UnavailableError {
+  override readonly name: string = 'StorageFullError';
 }
 
 /** A write was sent and its answer never came: it may have been applied, or may yet be. */

@@ -1,5 +1,6 @@
 import { TransportError } from '../transport/errors.ts';
 import type { Handler, Peer } from '../transport/transport.ts';
+import { commandsIn } from './bootstrap.ts';
 import { UnavailableError } from './errors.ts';
 import type { RaftDriver } from './driver.ts';
 import type { Logger } from './logger.ts';
@@ -14,6 +15,7 @@ import { memberFromJson, memberToJson, type Member } from './replica_identity.ts
  */
 export const joinMethod = 'db.join';
 
+const tooOld = 'TooOld';
 const joinTimeoutMs = 2000;
 const joinPauseMs = 300;
 const complainEveryMs = 10_000;
@@ -24,6 +26,8 @@ interface MembershipOptions {
   readonly members: MemberDirectory;
   readonly peers: ReadonlyMap<number, Peer>;
   readonly logger: Logger;
+  /** The version of commands that members must know. */
+  readonly commandVersion: () => number;
 }
 
 /** Takes the next step towards making `member` the voter of its slot, if this replica leads. Undefined: it is done. */
@@ -41,7 +45,8 @@ function nextJoinStep(options: MembershipOptions, member: Member): Configuration
 /** Answers a newcomer. A step that can't be taken now is asked for again. */
 export function joinHandler(options: MembershipOptions, heard: (member: Member) => void): Handler {
   return async (call) => {
-    const member = memberFromJson(JSON.parse(Buffer.from(call.header).toString('utf8')));
+    const json: unknown = JSON.parse(Buffer.from(call.header).toString('utf8'));
+    const member = memberFromJson(json);
     if (member === undefined || call.from !== `db-${member.slot}`) {
       throw new TransportError('remote', 'not a member', { remoteCode: 'InvalidRequest' });
     }
@@ -51,6 +56,16 @@ export function joinHandler(options: MembershipOptions, heard: (member: Member) 
         `db ${member.slot} is not configured here: POST /v1/join announces it`,
         {
           remoteCode: 'NotConfigured',
+        },
+      );
+    }
+    const needed = options.commandVersion();
+    if (typeof json === 'object' && json !== null && commandsIn(json) < needed) {
+      throw new TransportError(
+        'remote',
+        `the cluster uses commands of version ${needed}: a newer program is needed`,
+        {
+          remoteCode: tooOld,
         },
       );
     }
@@ -73,6 +88,8 @@ export function joinHandler(options: MembershipOptions, heard: (member: Member) 
 
 interface JoinOptions {
   readonly self: Member;
+  /** The newest version of commands that this program knows. */
+  readonly commands: number;
   readonly driver: RaftDriver;
   readonly peers: ReadonlyMap<number, Peer>;
   readonly signal: AbortSignal;
@@ -82,7 +99,7 @@ interface JoinOptions {
 /** Asks the others to let this replica in, until it is a voter. Resolves early when aborted. */
 export async function joinCluster(options: JoinOptions): Promise<void> {
   const { self, driver, peers, signal, logger } = options;
-  const header = Buffer.from(JSON.stringify(memberToJson(self)));
+  const header = Buffer.from(JSON.stringify({ ...memberToJson(self), commands: options.commands }));
   let complainAtMs = 0;
   while (!signal.aborted) {
     if (driver.status().configuration.voters.includes(self.replicaId)) {
@@ -94,7 +111,7 @@ export async function joinCluster(options: JoinOptions): Promise<void> {
         await readToEnd(await peer.call(joinMethod, { header }, { deadlineMs: joinTimeoutMs, signal }));
       } catch (error) {
         if (!(error instanceof TransportError)) throw error;
-        if (error.remoteCode === 'wasRemoved') throw error;
+        if (error.remoteCode === 'wasRemoved' || error.remoteCode === tooOld) throw error;
         if (error.remoteCode === 'NotConfigured' && performance.now() >= complainAtMs) {
           complainAtMs = performance.now() + complainEveryMs;
           logger.warn({ peer: peer.id, error: error.message }, 'this replica is not let in yet');

@@ -23,6 +23,7 @@ interface PeerLinksOptions {
   readonly receive: (message: Message) => void;
   /** The own state is found damaged while it is sent. */
   readonly onDamage: (error: unknown) => void;
+  readonly onSnapshot: (direction: 'sent' | 'received', ok: boolean) => void;
   readonly logger: Logger;
 }
 
@@ -73,11 +74,18 @@ export class MemberDirectory {
 export class PeerLinks implements RaftNetwork {
   readonly #options: PeerLinksOptions;
   readonly #envelopeBytes: number;
+  readonly #heardMs = new Map<PeerId, number>();
   #complainAtMs = 0;
 
   constructor(options: PeerLinksOptions) {
     this.#options = options;
     this.#envelopeBytes = options.clusterId.length;
+  }
+
+  /** Milliseconds since a slot's last message; undefined: none yet. */
+  sinceContactMs(slot: number): number | undefined {
+    const atMs = this.#heardMs.get(peerIdOf(slot));
+    return atMs === undefined ? undefined : performance.now() - atMs;
   }
 
   send(message: Message): void {
@@ -100,8 +108,10 @@ export class PeerLinks implements RaftNetwork {
         { deadlineMs: snapshotDeadlineMs, lane: 'bulk' },
       );
       await readToEnd(answer);
+      this.#options.onSnapshot('sent', true);
       return true;
     } catch (error) {
+      this.#options.onSnapshot('sent', false);
       logger.warn({ peer: peer.id, error: messageOf(error) }, 'a snapshot could not be sent');
       return false;
     } finally {
@@ -133,7 +143,14 @@ export class PeerLinks implements RaftNetwork {
   async #receiveSnapshot(call: IncomingCall): Promise<{ header?: Uint8Array }> {
     const message = this.#open(call.from, call.header);
     if (message?.type !== 'snapshot') throw new Error('not a snapshot of a member of this cluster');
-    const meta = await this.#options.stage(call.body);
+    let meta: SnapshotMessage['meta'];
+    try {
+      meta = await this.#options.stage(call.body);
+    } catch (error) {
+      this.#options.onSnapshot('received', false);
+      throw error;
+    }
+    this.#options.onSnapshot('received', true);
     this.#options.logger.info({ from: call.from, index: meta.index }, 'a snapshot is staged');
     this.#options.receive({ ...message, meta });
     return {};
@@ -167,6 +184,7 @@ export class PeerLinks implements RaftNetwork {
       logger.debug({ from, type: message.type }, 'a message of a replica that is not known was dropped');
       return undefined;
     }
+    this.#heardMs.set(from, performance.now());
     return message;
   }
 

@@ -27,6 +27,14 @@ export class ProposalQueue {
   #waitingBytes = 0;
   readonly #sent = new Map<number, Sent>();
 
+  sizes(): { writesWaiting: number; writesWaitingBytes: number; writesUndecided: number } {
+    return {
+      writesWaiting: this.#waiting.length,
+      writesWaitingBytes: this.#waitingBytes,
+      writesUndecided: this.#sent.size,
+    };
+  }
+
   /** @param deadlineMs on the driver's clock. */
   add(data: Uint8Array, deadlineMs: number): Promise<Outcome> {
     if (this.#waiting.length >= maxWaiting || this.#waitingBytes + data.length > maxWaitingBytes) {

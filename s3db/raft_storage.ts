@@ -100,6 +100,12 @@ export class WalRaftStorage implements RaftStorage {
     await this.#drop(droppable.filter((id) => id < first));
   }
 
+  /** On disk. */
+  size(): { readonly segments: number; readonly bytes: number } {
+    const { segments } = this.#log;
+    return { segments: segments.length, bytes: segments.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
+  }
+
   async close(): Promise<void> {
     await this.#log.close();
   }

@@ -29,6 +29,11 @@ export class ReadBarriers {
     this.#ask = ask;
   }
 
+  /** Reads that wait. */
+  get count(): number {
+    return this.#count;
+  }
+
   /** @param deadlineMs on the driver's clock. */
   wait(deadlineMs: number): Promise<void> {
     if (this.#count >= maxWaiting) throw new UnavailableError('too many reads wait already');

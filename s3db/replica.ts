@@ -1,5 +1,4 @@
 import { statfs } from 'node:fs/promises';
-import { encodeBatchCommand } from './command.ts';
 import type { ScanPage, ScanRequest } from './database.ts';
 import type { RaftDriver } from './driver.ts';
 import {
@@ -8,7 +7,7 @@ import {
   NotLeaderError,
   ReplicaFailedError,
 } from './driver_errors.ts';
-import { UnavailableError, UnknownOutcomeError } from './errors.ts';
+import { StorageFullError, UnavailableError, UnknownOutcomeError } from './errors.ts';
 import type { ReplicaId, Status } from './raft/types.ts';
 import type { Outcome } from './request_memory.ts';
 import type { StateMachine } from './state_machine.ts';
@@ -101,12 +100,12 @@ export class Replica {
     if (state.rememberedRequests > maxRememberedRequests) {
       throw new UnavailableError('too many writes within the window in which they are remembered');
     }
-    if (!write.makesRoom && (await this.#freeBytes()) < (this.#options.reserveBytes ?? defaultReserveBytes)) {
-      throw new UnavailableError('the disk of the leader is nearly full');
+    if (!write.makesRoom && (await this.freeBytes()) < this.reserveBytes) {
+      throw new StorageFullError('the disk of the leader is nearly full: only deletes are taken');
     }
     const timestampMs = Date.now();
     const { requestId, body } = write;
-    return driver.propose(encodeBatchCommand({ timestampMs, requestId, body }), deadlineMs);
+    return driver.propose(state.encodeCommand({ timestampMs, requestId, body }), deadlineMs);
   }
 
   async get(table: string, key: Uint8Array): Promise<Uint8Array | undefined> {
@@ -163,7 +162,8 @@ export class Replica {
     });
   }
 
-  async #freeBytes(): Promise<number> {
+  /** Of the disk, not older than a second. */
+  async freeBytes(): Promise<number> {
     const nowMs = performance.now();
     if (nowMs - this.#free.checkedMs > freeSpaceCheckMs) {
       this.#free = { ...this.#free, checkedMs: nowMs };
@@ -171,6 +171,16 @@ export class Replica {
       this.#free = { bytes: bavail * bsize, checkedMs: nowMs };
     }
     return this.#free.bytes;
+  }
+
+  /** As last looked at; undefined: not yet. */
+  get lastFreeBytes(): number | undefined {
+    return this.#free.bytes === Infinity ? undefined : this.#free.bytes;
+  }
+
+  /** Below so much free space only deletes are taken. */
+  get reserveBytes(): number {
+    return this.#options.reserveBytes ?? defaultReserveBytes;
   }
 }
 

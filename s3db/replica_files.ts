@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Log } from '../wal/log.ts';
+import type { CommandForms } from './command.ts';
 import { isDamage, OnlyCopyDamagedError } from './damage.ts';
 import type { Logger } from './logger.ts';
 import type { RaftOptions } from './raft/core.ts';
@@ -37,6 +38,7 @@ interface OpenOptions {
   readonly nowMs: number;
   /** Default 32 MiB. */
   readonly logSegmentBytes?: number;
+  readonly commandForms?: CommandForms;
 }
 
 const defaultSegmentBytes = 32 * 1024 * 1024;
@@ -80,7 +82,7 @@ function onlyCopy(directory: string, reason: string, cause?: unknown): OnlyCopyD
 }
 
 async function openWhole(options: OpenOptions): Promise<ReplicaFiles> {
-  const { directory, slot, logger } = options;
+  const { directory, slot } = options;
   const identity = await loadIdentity(directory, slot);
   const log = await Log.open({
     directory: join(directory, 'log'),
@@ -94,7 +96,7 @@ async function openWhole(options: OpenOptions): Promise<ReplicaFiles> {
     if (cluster !== undefined && recovered.snapshot === undefined) {
       throw new RaftLogDamagedError(`${directory}: the replica belongs to a cluster, but its log is gone`);
     }
-    state = await openState(directory, { isAllInLog: recovered.snapshot?.index === 0, logger });
+    state = await openState(options, recovered.snapshot?.index === 0);
     if (cluster === undefined && state.applied.index > 0) {
       throw new RaftLogDamagedError(`${directory}: there is a state, but the replica belongs to no cluster`);
     }
@@ -108,21 +110,16 @@ async function openWhole(options: OpenOptions): Promise<ReplicaFiles> {
 }
 
 /** A state that is damaged is made anew from a log that goes back to the beginning. */
-async function openState(
-  directory: string,
-  options: { readonly isAllInLog: boolean; readonly logger: Logger },
-): Promise<StateMachine> {
+async function openState(options: OpenOptions, isAllInLog: boolean): Promise<StateMachine> {
+  const { directory, logger, commandForms } = options;
   try {
-    return await StateMachine.open(directory);
+    return await StateMachine.open(directory, commandForms);
   } catch (error) {
-    if (!isDamage(error) || !options.isAllInLog) throw error;
+    if (!isDamage(error) || !isAllInLog) throw error;
     const aside = await setStateAside(directory);
     const reason = error instanceof Error ? error.message : String(error);
-    options.logger.error(
-      { reason, aside },
-      'the state is damaged: it is set aside and made anew from the log',
-    );
-    return StateMachine.open(directory);
+    logger.error({ reason, aside }, 'the state is damaged: it is set aside and made anew from the log');
+    return StateMachine.open(directory, commandForms);
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Registry } from 'prom-client';
 import type { ClusterMember } from './cluster_member.ts';
 import { encodeBatch } from './command.ts';
 import type { Batch, ScanPage, ScanRequest } from './database.ts';
@@ -6,8 +7,9 @@ import { InvalidRequestError, UnavailableError } from './errors.ts';
 import { checkKey, checkTableName, validateBatch, ValueDamagedError } from './level_tables.ts';
 import { changeMember, handOver } from './membership.ts';
 import { announcement, withdrawal } from './member_table.ts';
+import type { ReplicaMetrics } from './metrics.ts';
 import type { MemberDirectory } from './peer_links.ts';
-import type { ReplicaId, Status } from './raft/types.ts';
+import type { ReplicaId } from './raft/types.ts';
 import type { Replica } from './replica.ts';
 import { mintRequestId } from './request_id.ts';
 import type { Outcome } from './request_memory.ts';
@@ -22,6 +24,9 @@ interface ReplicaServiceOptions {
   /** Undefined until the replica belongs to a cluster. */
   readonly member: () => ClusterMember | undefined;
   readonly onFatal: (error: ReplicaFailedError) => void;
+  readonly status: (failure: ReplicaFailedError | undefined) => StatusInfo;
+  readonly registry: Registry;
+  readonly metrics: ReplicaMetrics;
 }
 
 const maxWaiting = 4096;
@@ -63,9 +68,18 @@ export class ReplicaService implements DatabaseService, LaneService {
     request: { readonly body: Uint8Array; readonly requestId: Uint8Array; readonly timeoutMs: number },
   ): Promise<Outcome> {
     const { body, requestId, timeoutMs } = request;
-    const { member, leftMs } = await this.#member(timeoutMs);
-    const makesRoom = batch.operations.every((operation) => operation.type === 'delete');
-    return member.replica.write({ body, requestId, makesRoom }, leftMs);
+    const { metrics } = this.#options;
+    const startMs = performance.now();
+    try {
+      const { member, leftMs } = await this.#member(timeoutMs);
+      const makesRoom = batch.operations.every((operation) => operation.type === 'delete');
+      const outcome = await member.replica.write({ body, requestId, makesRoom }, leftMs);
+      metrics.writeEnded(outcome.kind, performance.now() - startMs);
+      return outcome;
+    } catch (error) {
+      metrics.writeEnded(error instanceof Error ? error.name : 'Error', performance.now() - startMs);
+      throw error;
+    }
   }
 
   async getMany(
@@ -109,31 +123,12 @@ export class ReplicaService implements DatabaseService, LaneService {
   }
 
   status(): StatusInfo {
-    const member = this.#options.member();
-    const { id } = this.#options.self;
-    if (member === undefined || this.#failure !== undefined) {
-      const nothing = { term: 0, leader_id: null, commit_index: 0, applied_index: 0, last_index: 0 };
-      return {
-        id,
-        role: this.#failure === undefined ? 'forming' : 'failed',
-        ...nothing,
-        voters: [],
-        learners: [],
-      };
-    }
-    const status = member.driver.status();
-    const leader = this.#options.members.slotOf(status.leader);
-    return {
-      id,
-      role: member.driver.failure === undefined ? roleOf(status) : 'failed',
-      term: status.term,
-      leader_id: leader ?? null,
-      commit_index: status.commit,
-      applied_index: status.applied,
-      last_index: status.lastIndex,
-      voters: status.configuration.voters.map((voter) => this.#nameOf(voter)),
-      learners: status.configuration.learners.map((learner) => this.#nameOf(learner)),
-    };
+    return this.#options.status(this.#failure);
+  }
+
+  async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
+    const { registry } = this.#options;
+    return { contentType: registry.contentType, text: await registry.metrics() };
   }
 
   healthy(): boolean {
@@ -184,16 +179,18 @@ export class ReplicaService implements DatabaseService, LaneService {
     return replicaId;
   }
 
-  #nameOf(replicaId: ReplicaId): number | string {
-    return this.#options.members.slotOf(replicaId) ?? replicaId.toString();
-  }
-
   async #read<T>(read: ReadRequest, run: (replica: Replica) => Promise<T>): Promise<T> {
-    const { member, leftMs } = await this.#member(read.timeoutMs);
-    if (!read.stale) await member.replica.readBarrier(leftMs);
+    const { metrics } = this.#options;
+    const startMs = performance.now();
+    const consistency = read.stale ? 'stale' : 'linearizable';
     try {
-      return await run(member.replica);
+      const { member, leftMs } = await this.#member(read.timeoutMs);
+      if (!read.stale) await member.replica.readBarrier(leftMs);
+      const answer = await run(member.replica);
+      metrics.readEnded(consistency, 'ok', performance.now() - startMs);
+      return answer;
     } catch (error) {
+      metrics.readEnded(consistency, 'failed', performance.now() - startMs);
       // A state with one damaged row may have others: nothing of it can be trusted to be applied to.
       if (error instanceof ValueDamagedError) this.fail(error);
       throw error;
@@ -221,17 +218,5 @@ export class ReplicaService implements DatabaseService, LaneService {
     const entered = this.#options.member();
     if (entered === undefined) throw new UnavailableError('there is no cluster yet');
     return { member: entered, leftMs: Math.max(1, timeoutMs - (performance.now() - startMs)) };
-  }
-}
-
-function roleOf(status: Status): StatusInfo['role'] {
-  switch (status.role) {
-    case 'leader':
-      return 'leader';
-    case 'preCandidate':
-    case 'candidate':
-      return 'candidate';
-    case 'follower':
-      return status.configuration.voters.includes(status.id) ? 'follower' : 'learner';
   }
 }

@@ -1,3 +1,4 @@
+import { Registry } from 'prom-client';
 import { authenticate } from '../auth/authenticate.ts';
 import { staticCredentials } from '../auth/static_credentials.ts';
 import { dialPeer } from '../transport/peer.ts';
@@ -11,6 +12,7 @@ import type { ReplicaFailedError } from './driver_errors.ts';
 import { MemberDatabase } from './member_database.ts';
 import { laneHandlers } from './link/lane_handlers.ts';
 import { announcedMembers } from './member_table.ts';
+import { replicaMetrics, type ReplicaMetrics } from './metrics.ts';
 import { peerIdOf, MemberDirectory } from './peer_links.ts';
 import { PeerSet } from './peer_set.ts';
 import { enterCluster, openReplicaFiles, type ReplicaFiles, type StartingPoint } from './replica_files.ts';
@@ -19,6 +21,7 @@ import { listenRest, type RestListener } from './rest/listener.ts';
 import type { StatusInfo } from './rest/service.ts';
 import type { DbAddress, S3dbServerOptions } from './server_options.ts';
 import { noteDamage } from './set_aside.ts';
+import { replicaStatus } from './replica_status.ts';
 import { ReplicaService } from './replica_service.ts';
 
 /**
@@ -31,7 +34,9 @@ export class S3dbServer {
   readonly #peers: PeerSet;
   readonly #members: MemberDirectory;
   readonly #service: ReplicaService;
+  readonly #metrics: ReplicaMetrics;
   readonly #closing = new AbortController();
+  readonly #startedMs = performance.now();
   #identity: ReplicaIdentity;
   #saving: Promise<void> = Promise.resolve();
   #transport: ReloadableServer | undefined;
@@ -48,7 +53,12 @@ export class S3dbServer {
     this.#identity = files.identity;
     this.#members = new MemberDirectory(files.identity.members);
     this.#members.set(files.identity);
+    const registry = options.registry ?? new Registry();
+    this.#metrics = replicaMetrics(registry, { id: options.id, status: () => this.status() });
     this.#service = new ReplicaService({
+      registry,
+      metrics: this.#metrics,
+      status: (failure) => this.#status(failure),
       self: options,
       addressOf: (slot) => this.#peers.addressOf(slot),
       members: this.#members,
@@ -72,6 +82,7 @@ export class S3dbServer {
       logger,
       nowMs: Date.now(),
       ...(options.logSegmentBytes === undefined ? {} : { logSegmentBytes: options.logSegmentBytes }),
+      ...(options.commandForms === undefined ? {} : { commandForms: options.commandForms }),
     });
     const server = new S3dbServer(options, files);
     try {
@@ -121,6 +132,22 @@ export class S3dbServer {
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
+  }
+
+  #status(failure: Error | undefined): StatusInfo {
+    const { replicaId, cluster } = this.#identity;
+    return replicaStatus({
+      id: this.#options.id,
+      incarnation: replicaId.toString(),
+      clusterId: cluster?.id,
+      startedMs: this.#startedMs,
+      nowMs: performance.now(),
+      files: this.#files,
+      peers: this.#peers,
+      members: this.#members,
+      member: this.#member,
+      failure,
+    });
   }
 
   async #start(): Promise<void> {
@@ -177,6 +204,7 @@ export class S3dbServer {
       const { kind, cluster } = await firstBoot({
         identity: this.#identity,
         configurationDigest: this.#configurationDigest(),
+        commands: this.#files.state.newestCommandVersion,
         peers: this.#peers.bySlot,
         onGreeting: (greeting) => this.#heard(greeting),
         signal: this.#closing.signal,
@@ -214,7 +242,11 @@ export class S3dbServer {
       logger: options.logger,
       onFatal: (error) => this.#fatal(error),
       onDamage: (error) => this.#service.fail(error),
+      onSnapshot: (direction, ok) => this.#metrics.snapshotEnded(direction, ok),
       signal: this.#closing.signal,
+      preferredLeaders: options.preferredLeaders ?? [],
+      ...(options.preference === undefined ? {} : { preference: options.preference }),
+      ...(options.reserveBytes === undefined ? {} : { reserveBytes: options.reserveBytes }),
       ...(options.timing === undefined ? {} : { timing: options.timing }),
       ...(options.retention === undefined ? {} : { retention: options.retention }),
     });
@@ -237,6 +269,10 @@ export class S3dbServer {
         this.#peers.set(address);
         const peer = this.#peers.bySlot.get(address.id);
         if (peer !== undefined && peer !== before) this.#meet(peer);
+      }
+      for (const slot of this.#member?.maintain() ?? []) {
+        const peer = this.#peers.bySlot.get(slot);
+        if (peer?.state === 'up') this.#meet(peer);
       }
     } catch (error) {
       if (!this.#closing.signal.aborted) this.#service.fail(error);
@@ -264,11 +300,15 @@ export class S3dbServer {
       logger,
       onState: (state) => {
         if (state === 'down') this.#member?.peerDown(address.id);
+        const peer = this.#peers.bySlot.get(address.id);
+        // A new connection may lead to a new process, with another incarnation or another program.
+        if (state === 'up' && peer !== undefined && this.#member !== undefined) this.#meet(peer);
       },
     });
   }
 
-  #heard(member: Member): void {
+  #heard(member: Member | Greeting): void {
+    if ('commands' in member) this.#member?.knowsCommands(member.replicaId, member.commands);
     if (!this.#members.set({ slot: member.slot, replicaId: member.replicaId })) return;
     if (this.#identity.cluster === undefined) return;
     this.#identity = { ...this.#identity, members: this.#members.list() };
@@ -297,7 +337,10 @@ export class S3dbServer {
   }
 
   #greeting(): Greeting {
-    return greetingOf(this.#identity, this.#configurationDigest());
+    return greetingOf(this.#identity, {
+      configurationDigest: this.#configurationDigest(),
+      commands: this.#files.state.newestCommandVersion,
+    });
   }
 
   #configurationDigest(): string {
@@ -306,6 +349,7 @@ export class S3dbServer {
 
   async #close(): Promise<void> {
     this.#closing.abort();
+    this.#metrics.remove();
     clearInterval(this.#learnTimer);
     await this.#entering;
     await this.#member?.handOver();

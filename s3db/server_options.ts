@@ -1,5 +1,7 @@
+import type { Registry } from 'prom-client';
 import type { Driver } from '../transport/driver.ts';
 import type { DriverName } from '../transport/drivers/select.ts';
+import type { CommandForms } from './command.ts';
 import type { DriverTiming } from './driver.ts';
 import type { ReplicaFailedError } from './driver_errors.ts';
 import type { Logger } from './logger.ts';
@@ -38,6 +40,16 @@ export interface S3dbServerOptions extends DbAddress {
   readonly onFatal: (error: ReplicaFailedError) => void;
   readonly timing?: DriverTiming;
   readonly retention?: Retention;
+  /** Below this much free space only deletes are taken. Default 256 MiB. */
+  readonly reserveBytes?: number;
+  /** Where metrics are shown. Default: one of its own. */
+  readonly registry?: Registry;
+  /** Slots of `peers`, or this one, that are to lead when they can. Default: none is preferred. */
+  readonly preferredLeaders?: readonly number[];
+  /** When leadership goes to a preferred replica. */
+  readonly preference?: { readonly settleMs: number; readonly pauseMs: number };
+  /** The commands that this program knows. */
+  readonly commandForms?: CommandForms;
   /** Size at which a segment of the log is followed by the next: the log is compacted by whole segments. Default 32 MiB. */
   readonly logSegmentBytes?: number;
 }

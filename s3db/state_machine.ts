@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto';
 import { BatchRound } from './batch_round.ts';
 import { ByteReader, ByteWriter } from './byte_codec.ts';
-import { decodeCommand, type DecodedCommand } from './command.ts';
+import { commandVersionIn, readClusterRows, touchesClusterRows, type ClusterRows } from './cluster_rows.ts';
+import {
+  commandForms,
+  UnknownCommandError,
+  type BatchCommand,
+  type CommandForms,
+  type DecodedCommand,
+} from './command.ts';
 import type { ScanPage, ScanRequest } from './database.ts';
 import type { AppliedState, OnOutcome } from './driver_ports.ts';
 import { bytesEqual } from './key_bytes.ts';
@@ -56,7 +63,9 @@ export interface StateSnapshot {
  */
 export class StateMachine implements AppliedState {
   readonly #directory: string;
+  readonly #forms: CommandForms;
   #level: BytesLevel;
+  #cluster: ClusterRows;
   #memory: RequestMemory;
   #staged: SnapshotMeta | undefined;
   #staging = false;
@@ -64,18 +73,20 @@ export class StateMachine implements AppliedState {
   #rememberedRequests: number;
   #applying = false;
 
-  private constructor(directory: string, opened: { readonly level: BytesLevel; readonly meta: Meta }) {
-    const { level, meta } = opened;
+  private constructor(directory: string, opened: OpenedState, forms: CommandForms) {
+    const { level, meta, cluster } = opened;
     this.#directory = directory;
+    this.#forms = forms;
     this.#level = level;
+    this.#cluster = cluster;
     this.#memory = new RequestMemory(level);
     this.#applied = { index: meta.index, term: meta.term, logTimeMs: meta.logTimeMs };
     this.#rememberedRequests = meta.rememberedRequests;
   }
 
   /** Opens the state in a directory, an empty one at index 0, after a check of all its files. @throws LevelDamagedError, ValueDamagedError */
-  static async open(directory: string): Promise<StateMachine> {
-    return new StateMachine(directory, await openState(await currentStateDirectory(directory)));
+  static async open(directory: string, forms: CommandForms = commandForms): Promise<StateMachine> {
+    return new StateMachine(directory, await openState(await currentStateDirectory(directory), forms), forms);
   }
 
   /** What is durable. */
@@ -88,6 +99,21 @@ export class StateMachine implements AppliedState {
     return this.#rememberedRequests;
   }
 
+  /** What the cluster keeps of itself, as far as it is applied here. */
+  get cluster(): ClusterRows {
+    return this.#cluster;
+  }
+
+  /** The newest version of commands that this program knows. */
+  get newestCommandVersion(): number {
+    return this.#forms.newest;
+  }
+
+  /** A command as an entry holds it, in a form that every voter knows. */
+  encodeCommand(command: BatchCommand): Uint8Array {
+    return this.#forms.encode(command, this.#cluster.commandVersion);
+  }
+
   /**
    * Applies the entries that follow the applied point. Durable when it resolves; outcomes are reported before that, for
    * they follow from the committed log alone.
@@ -98,7 +124,7 @@ export class StateMachine implements AppliedState {
     this.#applying = true;
     const last = this.#checkSequence(entries);
     const commands = entries.map((entry) =>
-      entry.type === 'command' ? decodeCommand(entry.data) : undefined,
+      entry.type === 'command' ? this.#forms.decode(entry.data) : undefined,
     );
     const round = new BatchRound(this.#level);
     const present = commands.filter((command) => command !== undefined);
@@ -119,8 +145,11 @@ export class StateMachine implements AppliedState {
     const applied = { index: last.index, term: last.term, logTimeMs };
     const operations: LevelOperation[] = [...round.operations(), ...memory.operations];
     operations.push(metaOperation({ ...applied, rememberedRequests }));
+    const reserved = present.filter((command) => touchesClusterRows(command.batch));
+    for (const { batch } of reserved) checkKnown(commandVersionIn(batch), this.#forms);
     for (const [entry, outcome] of outcomes) onOutcome(entry, outcome);
     await this.#level.batch(operations, { sync: true });
+    if (reserved.length > 0) this.#cluster = await readClusterRows(this.#level);
     this.#applied = applied;
     this.#rememberedRequests = rememberedRequests;
     this.#applying = false;
@@ -200,8 +229,9 @@ export class StateMachine implements AppliedState {
     }
     this.#staged = undefined;
     const old = this.#level;
-    const { level, meta } = await openState(await switchToStaged(this.#directory));
+    const { level, meta, cluster } = await openState(await switchToStaged(this.#directory), this.#forms);
     this.#level = level;
+    this.#cluster = cluster;
     this.#memory = new RequestMemory(level);
     this.#applied = { index: meta.index, term: meta.term, logTimeMs: meta.logTimeMs };
     this.#rememberedRequests = meta.rememberedRequests;
@@ -307,15 +337,30 @@ async function readMeta(level: BytesLevel, snapshot?: LevelSnapshot): Promise<Me
   return meta;
 }
 
-async function openState(path: string): Promise<{ readonly level: BytesLevel; readonly meta: Meta }> {
+interface OpenedState {
+  readonly level: BytesLevel;
+  readonly meta: Meta;
+  readonly cluster: ClusterRows;
+}
+
+async function openState(path: string, forms: CommandForms): Promise<OpenedState> {
   await checkLevel(path);
   const level = await openBytesLevel(path);
   try {
-    return { level, meta: await readMeta(level) };
+    const cluster = await readClusterRows(level);
+    checkKnown(cluster.commandVersion, forms);
+    return { level, meta: await readMeta(level), cluster };
   } catch (error) {
     await level.close();
     throw error;
   }
+}
+
+function checkKnown(version: number | undefined, forms: CommandForms): void {
+  if (version === undefined || version <= forms.newest) return;
+  throw new UnknownCommandError(
+    `the cluster uses commands of version ${version}, this program knows ${forms.newest}: start a newer one`,
+  );
 }
 
 /** What all replicas share at the moment of the snapshot, each row checked. */

@@ -2,7 +2,7 @@ import { TransportError } from '../transport/errors.ts';
 import type { Handler, Peer } from '../transport/transport.ts';
 import { ByteReader, ByteWriter } from './byte_codec.ts';
 import { LeadershipLostError, NotLeaderError } from './driver_errors.ts';
-import { UnavailableError, UnknownOutcomeError } from './errors.ts';
+import { StorageFullError, UnavailableError, UnknownOutcomeError } from './errors.ts';
 import { maxBatchBytes } from './level_tables.ts';
 import { readToEnd } from './peer_links.ts';
 import { ForwardFailedError, type Write } from './replica.ts';
@@ -103,6 +103,8 @@ function fromTransport(error: TransportError): Error {
       return new NotLeaderError(error.message);
     case 'LeadershipLostError':
       return new LeadershipLostError(error.message);
+    case 'StorageFullError':
+      return new StorageFullError(error.message);
     case 'UnavailableError':
       return new UnavailableError(error.message);
     case 'UnknownOutcomeError':

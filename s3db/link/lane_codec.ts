@@ -1,6 +1,6 @@
 import { ByteReader, ByteWriter, MalformedBytesError } from '../byte_codec.ts';
 import type { ScanRequest } from '../database.ts';
-import { InvalidRequestError, UnknownOutcomeError } from '../errors.ts';
+import { InvalidRequestError, StorageFullError, UnknownOutcomeError } from '../errors.ts';
 import type { Outcome } from '../request_memory.ts';
 import type { Reply } from './replica_link.ts';
 
@@ -146,6 +146,7 @@ const applied = 4;
 const conditionFailed = 5;
 const expired = 6;
 const maybeApplied = 7;
+const noSpace = 8;
 
 /** What a replica says to one get or batch: a reply that can travel. */
 export type LaneReply = Exclude<Reply, { kind: 'page' }>;
@@ -251,7 +252,7 @@ function writeReply(out: ByteWriter, reply: LaneReply): void {
         out.u8(expired);
         return;
       }
-      out.u8(refused);
+      out.u8(reply.error instanceof StorageFullError ? noSpace : refused);
       out.text(reply.error.message.slice(0, maxMessageBytes));
       return;
     case 'retry':
@@ -277,6 +278,8 @@ function readReply(input: ByteReader): LaneReply {
       return { kind: 'refused', error: new UnknownOutcomeError(expiredMessage) };
     case refused:
       return { kind: 'refused', error: new InvalidRequestError(input.text()) };
+    case noSpace:
+      return { kind: 'refused', error: new StorageFullError(input.text()) };
     case retryable:
     case maybeApplied:
       return { kind: 'retry', mayBeApplied: kind === maybeApplied, reason: input.text() };

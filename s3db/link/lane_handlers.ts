@@ -4,7 +4,7 @@ import { MalformedBytesError } from '../byte_codec.ts';
 import { decodeBatch, UnknownCommandError } from '../command.ts';
 import type { Batch } from '../database.ts';
 import { ReplicaFailedError } from '../driver_errors.ts';
-import { InvalidRequestError, UnavailableError, UnknownOutcomeError } from '../errors.ts';
+import { InvalidRequestError, StorageFullError, UnavailableError, UnknownOutcomeError } from '../errors.ts';
 import { maxBatchBytes, validateBatch, ValueDamagedError } from '../level_tables.ts';
 import type { Outcome } from '../request_memory.ts';
 import { checkWritable } from '../reserved_tables.ts';
@@ -121,7 +121,9 @@ async function writeOne(
 
 /** @throws what only a bug can throw. */
 function toReply(error: unknown): LaneReply {
-  if (error instanceof InvalidRequestError) return { kind: 'refused', error };
+  if (error instanceof InvalidRequestError || error instanceof StorageFullError) {
+    return { kind: 'refused', error };
+  }
   if (error instanceof MalformedBytesError || error instanceof UnknownCommandError) {
     return { kind: 'refused', error: new InvalidRequestError(`not a batch: ${error.message}`) };
   }

@@ -1,6 +1,6 @@
 import { ClientEndpoint, type Answer as HttpAnswer, type Call } from '../client_endpoint.ts';
 import type { ScanRequest } from '../database.ts';
-import { InvalidRequestError, UnknownOutcomeError } from '../errors.ts';
+import { InvalidRequestError, StorageFullError, UnknownOutcomeError } from '../errors.ts';
 import { asBuffer } from '../key_bytes.ts';
 import { formatRequestId } from '../request_id.ts';
 import { binaryBatchType, binaryPageType, decodePage } from '../rest/binary_page.ts';
@@ -61,9 +61,12 @@ function scanPath({ table, prefix, startAfter, delimiter, limit }: ScanRequest, 
   return `/v1/scan/${table}?${query.join('&')}`;
 }
 
+/** Not implemented, and no space: another replica would answer the same. */
+const finalStatuses: ReadonlySet<number> = new Set([501, 507]);
+
 function toReply(call: DatabaseCall, answer: HttpAnswer): Reply {
   const { status, body } = answer;
-  if (status >= 500 && status !== 501) {
+  if (status >= 500 && !finalStatuses.has(status)) {
     return { kind: 'retry', mayBeApplied: status !== 503, reason: `${status} ${messageOf(answer)}` };
   }
   switch (call.kind) {
@@ -87,6 +90,7 @@ function toReply(call: DatabaseCall, answer: HttpAnswer): Reply {
 /** An answer below 500 that isn't what was hoped for. */
 function refusal(answer: HttpAnswer): Error {
   const message = messageOf(answer);
+  if (answer.status === 507) return new StorageFullError(message);
   if (answer.status === 409) {
     return new UnknownOutcomeError(`the request id is too old to know what became of the write: ${message}`);
   }

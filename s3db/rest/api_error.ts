@@ -3,6 +3,7 @@ import { ReplicaFailedError } from '../driver_errors.ts';
 import {
   ConditionFailedError,
   InvalidRequestError,
+  StorageFullError,
   UnavailableError,
   UnknownOutcomeError,
 } from '../errors.ts';
@@ -19,6 +20,7 @@ type ApiErrorCode =
   | 'Internal'
   | 'Unavailable'
   | 'UnknownOutcome'
+  | 'InsufficientStorage'
   | 'NotImplemented';
 
 /** Each code has one status. */
@@ -34,6 +36,7 @@ export const statusOf = {
   NotImplemented: 501,
   Unavailable: 503,
   UnknownOutcome: 504,
+  InsufficientStorage: 507,
 } as const satisfies Record<ApiErrorCode, number>;
 
 /** An answer other than success, `{"error","message"}` and what `details` adds. */
@@ -56,6 +59,7 @@ export function toApiError(error: unknown): ApiError | undefined {
   if (error instanceof ConditionFailedError) {
     return new ApiError('ConditionFailed', error.message, { condition: error.condition });
   }
+  if (error instanceof StorageFullError) return new ApiError('InsufficientStorage', error.message);
   if (error instanceof UnavailableError) return new ApiError('Unavailable', error.message);
   if (error instanceof UnknownOutcomeError) return new ApiError('UnknownOutcome', error.message);
   if (error instanceof ReplicaFailedError) return new ApiError('Unavailable', error.message);

@@ -63,6 +63,11 @@ export function databaseApp(options: AppOptions): Hono<Bindings> {
     await signed(c);
     return c.json(service.status());
   });
+  app.get('/metrics', async (c) => {
+    await signed(c);
+    const { contentType, text } = await service.metrics();
+    return c.body(text, 200, { 'content-type': contentType });
+  });
   app.get('/v1/leader', async (c) => {
     await signed(c);
     return c.json(await service.leader(queryTimeout(c, 1000)));

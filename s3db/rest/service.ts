@@ -15,6 +15,8 @@ export interface DatabaseService {
   /** `host:port` of the leader's REST listener, if one is known now. */
   leaderAddress(): string | undefined;
   status(): StatusInfo;
+  /** In Prometheus' text form. */
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
   /** The replica runs and sees a leader. */
   healthy(): boolean;
   /** Hands leadership to the replica of a slot and waits until it leads. */
@@ -48,4 +50,57 @@ export interface StatusInfo {
   readonly last_index: number;
   readonly voters: readonly (number | string)[];
   readonly learners: readonly (number | string)[];
+  readonly cluster_id: string | null;
+  /** Of the replica in this slot; a directory that was lost took its number with it. */
+  readonly incarnation: string;
+  readonly uptime_s: number;
+  /** Why the role is `failed`. */
+  readonly failure: string | null;
+  readonly log: {
+    readonly durable_index: number;
+    /** The entry behind which the log begins: what is older is in the state alone. */
+    readonly snapshot_index: number;
+    readonly segments: number;
+    readonly bytes: number;
+  };
+  readonly state: {
+    /** The highest timestamp of any write applied. */
+    readonly log_time: string | null;
+    readonly remembered_requests: number;
+    /** The version of commands in use, and the newest that this program knows. */
+    readonly command_version: number;
+    readonly newest_command_version: number;
+    readonly restoring: boolean;
+  };
+  readonly disk: {
+    /** Null: not looked yet. */
+    readonly free_bytes: number | null;
+    /** Below this only deletes are taken. */
+    readonly reserve_bytes: number;
+    readonly low: boolean;
+  };
+  readonly queue: {
+    readonly writes_waiting: number;
+    readonly writes_waiting_bytes: number;
+    /** In the log, and not decided yet. */
+    readonly writes_undecided: number;
+    readonly reads_waiting: number;
+  };
+  /** The other replicas that are configured, announced or members. */
+  readonly peers: readonly PeerStatus[];
+}
+
+interface PeerStatus {
+  readonly id: number | string;
+  readonly address: string | null;
+  readonly member: 'voter' | 'learner' | 'none';
+  readonly connection: 'up' | 'suspect' | 'down';
+  /** Since its last Raft message; null: none yet. */
+  readonly last_contact_ms: number | null;
+  /** The newest version of commands that it said to know. */
+  readonly command_version: number | null;
+  /** Those that follow are the leader's; null elsewhere. */
+  readonly match_index: number | null;
+  readonly lag_entries: number | null;
+  readonly progress: 'probe' | 'replicate' | 'snapshot' | null;
 }
