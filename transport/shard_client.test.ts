@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import { LogFullError, WalError } from '../wal/errors.ts';
 import { ShardDamagedError, ShardInvalidError, ShardNotFoundError } from '../wal/shard_errors.ts';
-import type { ShardKey, ShardStat, ShardStorage } from '../wal/shard_storage.ts';
+import type { DeleteOptions, ShardKey, ShardStat, ShardStorage } from '../wal/shard_storage.ts';
 import { http3Driver } from './drivers/http3.ts';
 import { PipeNetwork } from './drivers/pipe.ts';
 import { TransportError } from './errors.ts';
@@ -42,10 +42,13 @@ describe.each([
   });
 
   it('deletes, and says whether there was something', async () => {
-    const client = await connect();
+    const storage = new MemoryShards();
+    const client = await connect(storage);
     await client.put(key('a', 0), { epoch: 1n, blockSizeBytes: 1024 }, list([Buffer.from('x')]));
     expect(await client.delete(key('a', 0))).toBe(true);
     expect(await client.delete(key('a', 0))).toBe(false);
+    await client.delete(key('a', 0), { epoch: 2n ** 63n });
+    expect(storage.deleted).toEqual([{}, {}, { epoch: 2n ** 63n }]);
     expect(await client.stat(key('a', 0))).toBeUndefined();
   });
 
@@ -180,6 +183,7 @@ function text(shard: ShardKey): string {
 
 /** What a shard store does, without a disk. */
 class MemoryShards implements ShardStorage {
+  readonly deleted: DeleteOptions[] = [];
   failure: Error | undefined;
   readonly #shards = new Map<string, { readonly stat: ShardStat; readonly bytes: Buffer }>();
 
@@ -211,7 +215,8 @@ class MemoryShards implements ShardStorage {
     return this.#shards.get(text(shard))?.stat;
   }
 
-  async delete(shard: ShardKey) {
+  async delete(shard: ShardKey, options: DeleteOptions = {}) {
+    this.deleted.push(options);
     this.#check();
     return this.#shards.delete(text(shard));
   }

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import type {
   ByteRange,
+  DeleteOptions,
   PutOptions,
   ShardKey,
   ShardStat,
@@ -15,6 +16,7 @@ import {
   decodeStat,
   decodeStats,
   decodeUsage,
+  encodeDelete,
   encodeGet,
   encodeKey,
   encodePut,
@@ -105,10 +107,9 @@ export class ShardClient implements ShardStorage {
     );
   }
 
-  async delete(shard: ShardKey): Promise<boolean> {
-    return decodeFound(
-      (await this.#call(shardMethods.delete, { header: encodeKey(shard) }, { shard })).header,
-    );
+  async delete(shard: ShardKey, options: DeleteOptions = {}): Promise<boolean> {
+    const header = encodeDelete(shard, options);
+    return decodeFound((await this.#call(shardMethods.delete, { header }, { shard })).header);
   }
 
   /** At most 10,000 at once. */

@@ -9,14 +9,21 @@
  * shard.put     key, epoch (64), block size (32); body: shard   stat
  * shard.get     key, has range (8), offset (64), length (64)    stat; body: the bytes of the range
  * shard.stat    key                                             found (8), stat if found
- * shard.delete  key                                             found (8)
+ * shard.delete  key, has epoch (8), epoch (64)                  found (8)
  * shard.scan    limit (32), has start (8), start: key           body: stats, one after the other
  * shard.usage   nothing                                         live, used, free bytes, shards (64 each)
  * shard.ping    nothing                                         nothing
  * ```
  */
 import { Buffer } from 'node:buffer';
-import type { ByteRange, PutOptions, ShardKey, ShardStat, StorageUsage } from '../wal/shard_storage.ts';
+import type {
+  ByteRange,
+  DeleteOptions,
+  PutOptions,
+  ShardKey,
+  ShardStat,
+  StorageUsage,
+} from '../wal/shard_storage.ts';
 import { TransportError } from './errors.ts';
 
 export const shardMethods = {
@@ -151,6 +158,26 @@ export function decodeKey(header: Uint8Array): ShardKey {
   const key = reader.key();
   reader.end();
   return key;
+}
+
+export function encodeDelete(key: ShardKey, options: DeleteOptions): Buffer {
+  return new HeaderWriter(hashBytes + 10)
+    .key(key)
+    .u8(options.epoch === undefined ? 0 : 1)
+    .u64(options.epoch ?? 0)
+    .done();
+}
+
+export function decodeDelete(header: Uint8Array): {
+  readonly key: ShardKey;
+  readonly options: DeleteOptions;
+} {
+  const reader = new HeaderReader(header);
+  const key = reader.key();
+  const hasEpoch = reader.u8() !== 0;
+  const epoch = reader.u64();
+  reader.end();
+  return { key, options: hasEpoch ? { epoch } : {} };
 }
 
 export function encodePut(key: ShardKey, options: PutOptions): Buffer {

@@ -1,6 +1,7 @@
 import type { ShardStorage } from '../wal/shard_storage.ts';
 import { toRemote } from './shard_errors.ts';
 import {
+  decodeDelete,
   decodeGet,
   decodeKey,
   decodePut,
@@ -32,7 +33,8 @@ export function shardHandlers(storage: ShardStorage): Handlers {
         return { header: encodeFound(stat !== undefined, stat) };
       }),
       [shardMethods.delete]: typed(async (call) => {
-        return { header: encodeFound(await storage.delete(decodeKey(call.header))) };
+        const { key, options } = decodeDelete(call.header);
+        return { header: encodeFound(await storage.delete(key, options)) };
       }),
       [shardMethods.scan]: typed(async (call) => {
         const { limit, startAfter } = decodeScan(call.header);

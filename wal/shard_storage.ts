@@ -19,7 +19,7 @@ export interface ShardStorage {
   ): Promise<{ readonly stat: ShardStat; readonly body: AsyncIterable<Uint8Array> }>;
   stat(shard: ShardKey): Promise<ShardStat | undefined>;
   /** Durable when it resolves; deleting what is not there is not an error. Resolves with whether something was. */
-  delete(shard: ShardKey): Promise<boolean>;
+  delete(shard: ShardKey, options?: DeleteOptions): Promise<boolean>;
   /** Shards in order of object hash then index, after `startAfter`. For repair and audits. */
   scan(options: { readonly startAfter?: ShardKey; readonly limit: number }): Promise<readonly ShardStat[]>;
   usage(): Promise<StorageUsage>;
@@ -36,6 +36,11 @@ export interface PutOptions {
   /** Which gateway epoch wrote it; the audit for orphans goes by it. */
   readonly epoch: bigint;
   readonly blockSizeBytes: number;
+}
+
+export interface DeleteOptions {
+  /** Only a shard that was put under this epoch: one that was put anew meanwhile stays, and the answer is false. */
+  readonly epoch?: bigint;
 }
 
 /** Bytes `offset` to `offset + lengthBytes - 1` of a shard. */

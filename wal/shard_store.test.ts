@@ -146,6 +146,17 @@ describe('ShardStore', () => {
     expect((await read(store, shard(1))).toString()).toBe('again');
   });
 
+  it('deletes a shard of one epoch only, and not what was put anew under another', async () => {
+    const store = await open();
+    await store.put(shard(1), OPTIONS, chunks(Buffer.from('old')));
+    expect(await store.delete(shard(1), { epoch: 8n })).toBe(false);
+    await store.put(shard(1), { ...OPTIONS, epoch: 8n }, chunks(Buffer.from('new')));
+    expect(await store.delete(shard(1), { epoch: 7n })).toBe(false);
+    expect((await read(store, shard(1))).toString()).toBe('new');
+    expect(await store.delete(shard(1), { epoch: 8n })).toBe(true);
+    expect(await store.stat(shard(1))).toBeUndefined();
+  });
+
   it('scans in order of hash, then index, in memory and on disk alike', async () => {
     const store = await open();
     const random = new Random(3);

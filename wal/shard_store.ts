@@ -36,6 +36,7 @@ import {
 import type { ShardIndex } from './shard_index.ts';
 import { openIndex, type ReplayReport } from './shard_replay.ts';
 import type {
+  DeleteOptions,
   ByteRange,
   PutOptions,
   ShardKey,
@@ -263,10 +264,13 @@ export class ShardStore implements ShardStorage {
     return entry === undefined ? undefined : statOf(shardKey, entry);
   }
 
-  async delete(shard: ShardKey): Promise<boolean> {
+  async delete(shard: ShardKey, options: DeleteOptions = {}): Promise<boolean> {
     this.#checkOpen();
     const shardKey = checkShard(shard);
-    if (this.#live(shardKey) === undefined) return false;
+    const live = this.#live(shardKey);
+    if (live === undefined) return false;
+    // From here to the tombstone's order nothing waits: a put that completes later has a higher order, and wins.
+    if (options.epoch !== undefined && live.epoch !== options.epoch) return false;
     const order = this.#index.takeId();
     await this.#applied(async () => {
       const record = { type: RECORD_TOMBSTONE, key: shardKey, payload: encodeTombstone(order) };
