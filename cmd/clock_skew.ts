@@ -20,7 +20,7 @@ export function clockHandlers(clock: () => number): Handlers {
 }
 
 export interface SkewWatchOptions {
-  readonly peers: readonly Peer[];
+  readonly peers: () => readonly Peer[];
   readonly clock: () => number;
   readonly logger: Logger;
 }
@@ -44,7 +44,11 @@ export class SkewWatch {
 
   /** Asks every peer once; a peer that doesn't answer keeps its last figure. */
   async check(): Promise<void> {
-    await Promise.all(this.#options.peers.map((peer) => this.#checkPeer(peer)));
+    const peers = this.#options.peers();
+    for (const id of this.#skewsMs.keys()) {
+      if (!peers.some((peer) => peer.id === id)) this.#skewsMs.delete(id);
+    }
+    await Promise.all(peers.map((peer) => this.#checkPeer(peer)));
   }
 
   close(): void {

@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import type { Registry } from 'prom-client';
 import { DistributedDataStore } from '../backend/distributed/data_store.ts';
 import { DistributedState } from '../backend/distributed/distributed_state.ts';
+import type { MemberRegistry } from '../backend/distributed/member_registry.ts';
+import { takesShards, type MemberSet } from '../backend/distributed/members.ts';
 import { systemClock } from '../backend/distributed/ports.ts';
 import { openEngine, type Engine } from '../backend/engine/engine.ts';
 import type { S3dbServer } from '../s3db/server.ts';
@@ -9,16 +11,20 @@ import { SkewWatch } from './clock_skew.ts';
 import type { Config } from './config/config.ts';
 import type { ProcessContext } from './context.ts';
 import { connectDatabase, type ConnectedDatabase } from './databases.ts';
+import { clusterControl } from './cluster_control.ts';
 import { distributedView } from './distributed_view.ts';
 import { startGateway } from './gateway.ts';
 import { clusterMetrics } from './metrics.ts';
 import { startRepair } from './repair.ts';
-import { startShardNodes, type ShardNodes } from './shard_nodes.ts';
+import { openOwnNodes } from './shard_nodes.ts';
+import { LiveNodes } from './live_nodes.ts';
+import { openMembership } from './membership.ts';
 
 /** The distributed backend as this process has it, without listeners for clients. */
 export interface DistributedParts {
   readonly backend: Engine;
-  readonly nodes: ShardNodes;
+  readonly nodes: LiveNodes;
+  readonly registry: MemberRegistry;
   readonly database: ConnectedDatabase;
   readonly state: DistributedState;
 }
@@ -29,11 +35,12 @@ export async function openDistributed(
   databases: readonly S3dbServer[],
 ): Promise<DistributedParts> {
   const { config, roles, lifecycle, logger, clock } = context;
-  const nodes = await startShardNodes(context);
+  const own = await openOwnNodes(context);
+  const nodes = await LiveNodes.open(context, own);
   const database = await connectDatabase(context, databases);
   const state = new DistributedState(database);
-  const [own] = roles.nodes;
-  const holder = roles.development || own === undefined ? 'gateway' : `gateway-${own.id}`;
+  const [first] = roles.nodes;
+  const holder = roles.development || first === undefined ? 'gateway' : `gateway-${first.id}`;
   const data = await DistributedDataStore.open({
     rs: config.rs,
     storageClasses: new Map(config.storage_classes.map(({ name, data, parity }) => [name, { data, parity }])),
@@ -43,6 +50,8 @@ export async function openDistributed(
     logger,
     randomBytes,
     holder,
+    membersVersion: () => nodes.version,
+    epochs: epochTimes(config),
   });
   const backend = await openEngine({
     type: 'distributed',
@@ -51,13 +60,27 @@ export async function openDistributed(
     region: config.region,
     logger,
     gcDelayMs: config.gc.delay,
+    // A shard that was moved is freed after the delay: by then nobody reads by its old place.
+    contentCacheMs: config.gc.delay / 2,
     storageClasses: config.storage_classes.map(({ name }) => name),
     clock,
   });
   lifecycle.add('object engine', () => backend.close());
 
-  startRepair(context, { data, state, nodes, holder });
-  return { backend, nodes, database, state };
+  const registry = await openMembership(context, { state, nodes });
+  startRepair(context, { data, state, nodes, own, registry, holder });
+  return { backend, nodes, database, state, registry };
+}
+
+/** How many nodes an object needs at most. */
+function mostShards(config: Config): number {
+  return Math.max(...[config.rs, ...config.storage_classes].map(({ data, parity }) => data + parity));
+}
+
+/** Leases and the time that an epoch outlives its last write follow from how long an epoch is. */
+function epochTimes(config: Config): { rollMs: number; leaseMs: number; lingerMs: number } {
+  const rollMs = config.gc.epoch;
+  return { rollMs, leaseMs: rollMs / 2, lingerMs: Math.min(rollMs / 4, 60_000) };
 }
 
 /** The distributed backend behind a gateway. */
@@ -67,32 +90,35 @@ export async function startDistributed(
   registry: Registry,
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, lifecycle, logger, clock, identity } = context;
-  const { backend, nodes, database, state } = await openDistributed(context, databases);
-  const skew = new SkewWatch({ peers: nodes.peers, clock, logger });
+  const { backend, nodes, database, state, registry: members } = await openDistributed(context, databases);
+  const skew = new SkewWatch({ peers: () => nodes.peers, clock, logger });
   lifecycle.add('clock watch', async () => skew.close());
   void skew.check();
   const view = distributedView({
     clusterId: identity.clusterId,
-    members: nodes.members,
+    nodes: () => nodes.members,
+    members: () => members.current,
     databases: () => database.status.read(),
     state,
     rs: config.rs,
     repairRate: config.repair.rate,
   });
-  clusterMetrics(registry, { nodes: () => view.nodes(), skewsMs: () => skew.skewsMs });
-  const { url, lines } = await startGateway(context, { backend, view, registry });
-  return { url, lines: [...lines, tolerance(config)] };
+  clusterMetrics(registry, { view, skewsMs: () => skew.skewsMs });
+  const control = clusterControl({ registry: members, state, shards: mostShards(config) });
+  const { url, lines } = await startGateway(context, { backend, view, registry, control });
+  return { url, lines: [...lines, tolerance(config, members.current)] };
 }
 
 /** How much may fail at once, in a line. */
-function tolerance(config: Config): string {
+function tolerance(config: Config, set: MemberSet): string {
   const { data, parity } = config.rs;
-  const hosts = new Set(config.nodes.map((node) => node.host)).size;
+  const nodes = set.members.filter(takesShards);
+  const hosts = new Set(nodes.map((node) => node.host)).size;
   const shardsPerHost = Math.ceil((data + parity) / hosts);
   const databases = Math.floor((config.db.length - 1) / 2);
-  const spare = Math.max(0, config.nodes.length - (data + parity));
+  const spare = Math.max(0, nodes.length - (data + parity));
   return (
-    `RS(${data},${parity}) on ${config.nodes.length} nodes on ${hosts} ${hosts === 1 ? 'host' : 'hosts'}: ${parity} nodes or ${Math.floor(parity / shardsPerHost)} hosts may fail with ` +
+    `RS(${data},${parity}) on ${nodes.length} nodes on ${hosts} ${hosts === 1 ? 'host' : 'hosts'}: ${parity} nodes or ${Math.floor(parity / shardsPerHost)} hosts may fail with ` +
     `all objects readable, ${Math.max(0, parity - 1) + spare} nodes with writes going on; ${databases} of ${config.db.length} databases may fail`
   );
 }

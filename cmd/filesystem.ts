@@ -2,6 +2,7 @@ import type { Owner } from '../backend/backend.ts';
 import { openFilesystemBackend } from '../backend/filesystem/filesystem_backend.ts';
 import type { Config } from './config/config.ts';
 import type { ProcessContext } from './context.ts';
+import { nothingToRepair } from './admin/cluster_view.ts';
 import { UsageError } from './errors.ts';
 import { startGateway } from './gateway.ts';
 import { createRegistry } from './metrics.ts';
@@ -30,7 +31,7 @@ export async function startFilesystem(
     clusterId: identity.clusterId,
     databases: async () => [],
     nodes: async () => [],
-    repair: async () => ({ objects: 0, bytes: 0, etaSeconds: 0 }),
+    repair: async () => nothingToRepair,
     obstacles: async () => [],
   };
   return startGateway(context, { backend, view, registry: createRegistry() });

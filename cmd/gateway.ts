@@ -3,6 +3,7 @@ import type { Backend } from '../backend/backend.ts';
 import { createS3App } from '../s3/app.ts';
 import { serveS3 } from '../s3/server.ts';
 import { administrators } from './admin/authenticate.ts';
+import type { ClusterControl } from './admin/cluster_control.ts';
 import type { ClusterView } from './admin/cluster_view.ts';
 import { serveAdmin } from './admin/server.ts';
 import { bearerToken, loadMetricsToken } from './admin/metrics_token.ts';
@@ -17,16 +18,22 @@ const drainMs = 20_000;
 /** The S3 listener and the admin listener over a backend. @returns the S3 URL and what is served where. */
 export async function startGateway(
   context: ProcessContext,
-  served: { readonly backend: Backend; readonly view: ClusterView; readonly registry: Registry },
+  served: {
+    readonly backend: Backend;
+    readonly view: ClusterView;
+    readonly registry: Registry;
+    readonly control?: ClusterControl;
+  },
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, roles, identity, lifecycle, logger, clock, onReload } = context;
-  const { backend, view, registry } = served;
+  const { backend, view, registry, control } = served;
   const host = hostOf(roles, config);
   const certificate = config.tls ? await identity.certificate(host) : undefined;
   const credentials = openCredentials(config);
 
   const admin = await serveAdmin({
     view,
+    control,
     backend,
     registry,
     region: config.region,

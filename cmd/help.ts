@@ -7,6 +7,10 @@ const commands = [
   },
   { name: 'format', help: "prepare and mark a shard node's directory: s3d format -config FILE -node N" },
   {
+    name: 'admin',
+    help: 'look after the cluster: s3d admin node status|add|drain|activate|remove|replace|weight, admin audit',
+  },
+  {
     name: 'wal',
     help: "look into a shard node's directory while it is down: s3d wal verify|reindex|dump PATH",
   },

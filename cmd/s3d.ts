@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { adminCommand } from './admin_command.ts';
 import { makeCertificates } from './certs_command.ts';
 import { exitCodes, UsageError } from './errors.ts';
 import { parseFlags } from './flags.ts';
@@ -29,6 +30,8 @@ async function main(argv: readonly string[]): Promise<number> {
     case 'format':
       print(await formatNode(parseFlags(rest, process.env)));
       return exitCodes.ok;
+    case 'admin':
+      return adminCommand(rest, print);
     case 'wal':
       return walCommand(rest, print);
     default:

@@ -1,7 +1,4 @@
-import type { ShardNode } from '../backend/distributed/ports.ts';
-import { dialPeer, type DialedPeer } from '../transport/peer.ts';
 import { listenTransport } from '../transport/server.ts';
-import { ShardClient } from '../transport/shard_client.ts';
 import { shardHandlers } from '../transport/shard_server.ts';
 import { LogLockedError } from '../wal/errors.ts';
 import { StampMismatchError, StampMissingError, type Stamp } from '../wal/shard_errors.ts';
@@ -11,50 +8,34 @@ import { clockHandlers } from './clock_skew.ts';
 import type { ProcessContext } from './context.ts';
 import { UsageError } from './errors.ts';
 import { transportDriver } from './transport_driver.ts';
-import { hostOf, type NodeConfig } from './roles.ts';
+import type { NodeConfig } from './roles.ts';
 
 const watchMs = 500;
-/** The data store bounds its own waits; a slow client's upload may keep a shard's stream waiting for long. */
-const shardCallMs = 600_000;
 /** Where five stores share a process, what each holds on its way to the disk adds up. */
 const developmentUnsyncedBytes = 2 * 1024 * 1024;
 
-/** The members of the cluster as this process reaches them, and the connections to those elsewhere. */
-export interface ShardNodes {
-  readonly members: readonly ShardNode[];
-  readonly peers: readonly DialedPeer[];
+/** A shard node of this process. */
+export interface OwnNode {
+  readonly node: NodeConfig;
+  readonly store: ShardStore;
+  /** It may have less than the metadata names: opened empty, or with damage. */
+  readonly isIncomplete: boolean;
 }
 
 /**
- * Opens this process's shard stores and connects to all others. In development mode all are in this process and no
- * port is opened for them.
+ * Opens this process's shard stores, and listens for the other processes. In development mode all nodes are in this
+ * process and no port is opened for them.
  */
-export async function startShardNodes(context: ProcessContext): Promise<ShardNodes> {
-  const { config, roles } = context;
-  const members: ShardNode[] = [];
-  const peers: DialedPeer[] = [];
-  for (const node of config.nodes) {
-    if (roles.nodes.some((own) => own.id === node.id)) {
-      const store = await openStore(context, node);
-      if (!roles.development) await listen(context, { node, store });
-      members.push({
-        id: node.id,
-        host: node.host,
-        storage: store,
-        state: () => (store.failure === undefined ? 'up' : 'down'),
-      });
-    } else {
-      const peer = await dial(context, node);
-      peers.push(peer);
-      members.push({
-        id: node.id,
-        host: node.host,
-        storage: new ShardClient(peer, { deadlineMs: shardCallMs }),
-        state: () => peer.state,
-      });
-    }
+export async function openOwnNodes(context: ProcessContext): Promise<ReadonlyMap<number, OwnNode>> {
+  const own = new Map<number, OwnNode>();
+  for (const node of context.roles.nodes) {
+    const store = await openStore(context, node);
+    if (!context.roles.development) await listen(context, { node, store });
+    const { shards } = await store.usage();
+    const isIncomplete = shards === 0 || store.recovery.log.damaged.length > 0;
+    own.set(node.id, { node, store, isIncomplete });
   }
-  return { members, peers };
+  return own;
 }
 
 /** @throws UsageError for a directory of another node or cluster, or one that another process has open. */
@@ -138,24 +119,4 @@ async function listen(
   onReload(`transport of node ${node.id}`, async () =>
     server.reloadCertificates(await identity.certificate(node.host, [self])),
   );
-}
-
-async function dial(context: ProcessContext, node: NodeConfig): Promise<DialedPeer> {
-  const { identity, lifecycle, logger, roles, config } = context;
-  const own = roles.nodes[0];
-  const certificate = await identity.certificate(hostOf(roles, config));
-  const peer = dialPeer({
-    driver: transportDriver(config),
-    host: node.host,
-    port: node.port,
-    peer: `node-${node.id}`,
-    self: own === undefined ? 'gateway' : `node-${own.id}`,
-    clusterId: identity.clusterId,
-    secret: identity.secret,
-    tls: { ca: certificate.ca },
-    logger,
-    onState: (state) => logger.info({ node: node.id, state }, 'shard node changed its state'),
-  });
-  lifecycle.add(`connection to node ${node.id}`, () => peer.close());
-  return peer;
 }

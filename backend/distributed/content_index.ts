@@ -1,4 +1,4 @@
-import type { Condition } from '../../s3db/database.ts';
+import type { Condition, Operation } from '../../s3db/database.ts';
 import { ConditionFailedError } from '../../s3db/errors.ts';
 import type { ContentId, Locator } from '../data_store.ts';
 import { ARN_PREFIX, deletedKey } from '../engine/row_keys.ts';
@@ -11,6 +11,8 @@ const contentIdBytes = 32;
 export interface ContentIndex {
   /** Where the content is now; undefined when no row names it, or it was deleted and waits to be freed. */
   find(contentId: ContentId): Promise<Locator | undefined>;
+  /** Where the content is as long as its bytes are not freed, deleted or not; undefined when no row names it. */
+  locate(contentId: ContentId): Promise<Locator | undefined>;
   /** Content after `startAfter`, in order of id; undefined after the last. */
   list(options: { readonly startAfter: ContentId | undefined; readonly limit: number }): Promise<ContentPage>;
   /**
@@ -31,6 +33,8 @@ export interface LocatorChange {
   readonly from: Locator;
   readonly to: Locator;
   readonly conditions: readonly Condition[];
+  /** Go into the same batch. */
+  readonly operations?: readonly Operation[];
 }
 
 /** The content rows of the object engine, in table `objects` under their 32-byte ids. */
@@ -45,6 +49,11 @@ export class EngineContentIndex implements ContentIndex {
     const row = await this.#state.get('objects', contentId);
     if (row === undefined || (await this.#state.exists('objects', deletedKey(contentId)))) return undefined;
     return decodeContent(row).locator;
+  }
+
+  async locate(contentId: ContentId): Promise<Locator | undefined> {
+    const row = await this.#state.get('objects', contentId);
+    return row === undefined ? undefined : decodeContent(row).locator;
   }
 
   async list(options: {
@@ -66,7 +75,7 @@ export class EngineContentIndex implements ContentIndex {
   }
 
   async replace(change: LocatorChange): Promise<boolean> {
-    const { contentId, from, to, conditions } = change;
+    const { contentId, from, to, conditions, operations = [] } = change;
     const row = await this.#state.get('objects', contentId);
     if (row === undefined) return false;
     const content = decodeContent(row);
@@ -81,6 +90,7 @@ export class EngineContentIndex implements ContentIndex {
             key: contentId,
             value: encodeContent({ ...content, locator: to }),
           },
+          ...operations,
         ],
       });
       return true;

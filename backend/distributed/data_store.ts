@@ -19,14 +19,15 @@ import type { Codec, CodeShape } from './erasure/codec.ts';
 import { CodecFactory } from './erasure/codec_factory.ts';
 import { decodeLocator, encodeLocator } from './locator.ts';
 import type { ContentLayout } from './locator.ts';
-import { BytePace } from './pace.ts';
-import { Ring } from './placement.ts';
+import type { BytePace } from './pace.ts';
+import { NodeRings } from './node_rings.ts';
 import { defaultTiming } from './ports.ts';
 import type { Clock, Logger, Membership, ShardNode, Timing } from './ports.ts';
 import { ReadPace } from './read_pace.ts';
 import { RepairReporter } from './repair_reporter.ts';
 import { repairOperation } from './repair_rows.ts';
 import { Repairer } from './repairer.ts';
+import { ShardMover } from './shard_mover.ts';
 import { withDeadline } from './waiting.ts';
 
 export interface DistributedDataStoreOptions {
@@ -43,7 +44,9 @@ export interface DistributedDataStoreOptions {
   /** Names this process in its epoch rows. */
   readonly holder: string;
   readonly timing?: Partial<Timing>;
-  /** See `EpochsOptions`; for tests. */
+  /** The version of the members that `nodes` tells now. */
+  readonly membersVersion?: () => number;
+  /** See `EpochsOptions`. */
   readonly epochs?: { readonly rollMs?: number; readonly leaseMs?: number; readonly lingerMs?: number };
 }
 
@@ -65,7 +68,7 @@ export class DistributedDataStore implements DataStore {
   readonly #pace: ReadPace;
   readonly #reporter: RepairReporter;
   readonly #cleaning = new Set<Promise<void>>();
-  #ring: { readonly signature: string; readonly ring: Ring } | undefined;
+  readonly #rings = new NodeRings();
 
   private constructor(
     options: DistributedDataStoreOptions,
@@ -171,19 +174,25 @@ export class DistributedDataStore implements DataStore {
     }
   }
 
-  /** What rebuilds missing shards, at no more than `bytesPerSecond`, under this store's epochs. */
-  repairer(options: { readonly contents: ContentIndex; readonly bytesPerSecond: number }): Repairer {
-    const { clock, logger } = this.#options;
-    return new Repairer({
+  /** What rebuilds and moves shards, at the given pace, under this store's epochs. */
+  keepers(options: { readonly contents: ContentIndex; readonly pace: BytePace }): {
+    readonly repairer: Repairer;
+    readonly mover: ShardMover;
+  } {
+    const { clock, logger, state, nodes } = this.#options;
+    const shared = {
       contents: options.contents,
-      pace: new BytePace(options.bytesPerSecond, clock),
+      pace: options.pace,
       epochs: this.#epochs,
       codecs: this.#codecs,
-      order: (id) => this.#order(id),
+      state,
+      nodes,
+      order: (id: ContentId) => this.#order(id),
       timing: this.#timing,
       clock,
       logger,
-    });
+    };
+    return { repairer: new Repairer(shared), mover: new ShardMover(shared) };
   }
 
   /** Waits for what is being cleaned up, and gives up its epochs. The state stays open: it belongs to the opener. */
@@ -271,18 +280,12 @@ export class DistributedDataStore implements DataStore {
     await withDeadline(node.storage.delete(shard), { clock: this.#options.clock, ms: this.#timing.callMs });
   }
 
-  /** All members in order of preference for the content. */
-  #order(id: ContentId): ShardNode[] {
-    const nodes = this.#options.nodes();
-    const signature = nodes.map((node) => `${node.id} ${node.host} ${node.weight ?? 1}`).join('\n');
-    if (this.#ring?.signature !== signature) this.#ring = { signature, ring: new Ring(nodes) };
-    const byId = new Map(nodes.map((node) => [node.id, node]));
-    const order: ShardNode[] = [];
-    for (const member of this.#ring.ring.order(id)) {
-      const node = byId.get(member.id);
-      if (node !== undefined) order.push(node);
-    }
-    return order;
+  /** The members that take new shards, in order of preference for the content. */
+  #order(id: ContentId): readonly ShardNode[] {
+    return this.#rings.order(
+      this.#options.nodes().filter((node) => node.emptying !== true),
+      id,
+    );
   }
 
   #nodesOf(content: ContentLayout): (ShardNode | undefined)[] {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 
+import { encode } from 'cborg';
 import { describe, expect, it } from 'vitest';
 
 import { UnavailableError } from '../../s3db/errors.ts';
@@ -68,21 +69,24 @@ describe('Epochs', () => {
     await clock.advance(5 * 60 * minute);
     expect(await rows(state)).toContain(slow.epoch);
     slow.release();
-    await clock.advance(10 * minute);
+    await clock.advance(minute / 2);
     expect(await rows(state)).toContain(slow.epoch);
-    await clock.advance(30 * minute);
+    await clock.advance(2 * minute);
     expect(await rows(state)).not.toContain(slow.epoch);
     await epochs.close();
     expect(await rows(state)).toEqual([]);
   });
 
-  it('keeps its lease ahead of the clock as long as it is held', async () => {
+  it('changes its row more often than its lease is long, as long as it is held', async () => {
     const { epochs, state, clock } = open();
     const use = await epochs.acquire();
+    let last = Buffer.alloc(0);
     for (let i = 0; i < 30; i += 1) {
-      await clock.advance(9 * minute);
-      const row = decodeEpochRow((await state.get('state', epochKey(use.epoch)))!);
-      expect(row.expiresMs).toBeGreaterThan(clock.nowMs());
+      await clock.advance(15 * minute);
+      const value = Buffer.from((await state.get('state', epochKey(use.epoch)))!);
+      expect(decodeEpochRow(value).leaseMs).toBe(30 * minute);
+      expect(value.equals(last)).toBe(false);
+      last = value;
     }
     await epochs.close();
     expect(await rows(state)).toEqual([use.epoch]);
@@ -116,6 +120,31 @@ describe('Epochs', () => {
     expect(second.epoch).toBe(first.epoch + 1n);
     const three = open({ state, clock, randomBytes: () => Buffer.of(0, 0, 1) });
     await expect(three.epochs.acquire()).rejects.toThrow(UnavailableError);
+  });
+
+  it('begins another with a newer set of members, and keeps the old one for uploads under way', async () => {
+    let membersVersion = 1;
+    const { epochs, state, clock } = open({ membersVersion: () => membersVersion });
+    const versions = async (): Promise<number[]> => {
+      const page = await state.scan({ table: 'state', prefix: epochPrefix, limit: 100 });
+      return page.items.map((item) => decodeEpochRow(item.value).membersVersion).sort();
+    };
+    const slow = await epochs.acquire();
+    membersVersion = 2;
+    const next = await epochs.acquire();
+    expect(next.epoch).not.toBe(slow.epoch);
+    expect(await versions()).toEqual([1, 2]);
+    await clock.advance(90 * minute);
+    expect(await versions()).toContain(1);
+    slow.release();
+    await clock.advance(3 * minute);
+    expect(await versions()).not.toContain(1);
+    await epochs.close();
+  });
+
+  it('reads rows of the first version', () => {
+    const row = decodeEpochRow(encode([1, 'gateway-1', 5, 6]));
+    expect(row).toEqual({ holder: 'gateway-1', startedMs: 5, leaseMs: 30 * minute, membersVersion: 0 });
   });
 
   it('refuses writes once it is closed', async () => {

@@ -5,9 +5,10 @@ import { ConditionFailedError, UnavailableError } from '../../s3db/errors.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { Clock, Logger } from './ports.ts';
 
-const version = 1;
+const version = 2;
 const prefixText = 'epoch/';
 const maxMintAttempts = 8;
+const defaultLeaseMs = 30 * 60_000;
 
 /** Under this prefix of table `state` lie the epoch rows. FORMAT.md gives key and value. */
 export const epochPrefix: Uint8Array = Buffer.from(prefixText);
@@ -16,8 +17,10 @@ export const epochPrefix: Uint8Array = Buffer.from(prefixText);
 interface EpochRow {
   readonly holder: string;
   readonly startedMs: number;
-  /** From then on (by the wall clock) the holder counts as dead and an audit may remove the row. */
-  readonly expiresMs: number;
+  /** A row that stays the same for so long has lost its holder, and an audit may remove it. */
+  readonly leaseMs: number;
+  /** Nothing is placed under the epoch by an older set of members than this one. */
+  readonly membersVersion: number;
 }
 
 export interface EpochsOptions {
@@ -31,8 +34,10 @@ export interface EpochsOptions {
   readonly rollMs?: number;
   /** How long a row outlives its holder (default 30 minutes); it is renewed three times as often. */
   readonly leaseMs?: number;
-  /** An epoch is kept for so long after its last write, for batches on their way (default 15 minutes). */
+  /** An epoch is kept for so long after its last write, for batches on their way (default a minute). */
   readonly lingerMs?: number;
+  /** The version of the set of members that writes go by now; an epoch is for one version and those after it. */
+  readonly membersVersion?: () => number;
 }
 
 /** A write under an epoch. */
@@ -50,9 +55,12 @@ interface Epoch {
   readonly startedMs: number;
   /** Monotonic times. */
   readonly sinceMs: number;
+  /** How often the row was written: what tells a renewal from a row that nobody cares for. */
+  renewals: number;
   leasedUntilMs: number;
   lastUseMs: number;
   uses: number;
+  readonly membersVersion: number;
 }
 
 /**
@@ -60,6 +68,9 @@ interface Epoch {
  * was written under, and every batch that names shards is conditional on that epoch's row: once the row is gone,
  * shards of the epoch that no metadata names never will be named, and an audit may delete them. Rows are rolled
  * hourly and removed after their last upload; those of a dead process run out and are removed by the audit.
+ *
+ * An epoch also tells by which set of members shards were placed: with a newer set a new epoch begins. Once all rows
+ * are of the newest set, no content that is named later can lie on a member that this set takes no shards for.
  */
 export class Epochs {
   readonly #options: EpochsOptions;
@@ -76,8 +87,8 @@ export class Epochs {
   private constructor(options: EpochsOptions) {
     this.#options = options;
     this.#rollMs = options.rollMs ?? 60 * 60_000;
-    this.#leaseMs = options.leaseMs ?? 30 * 60_000;
-    this.#lingerMs = options.lingerMs ?? 15 * 60_000;
+    this.#leaseMs = options.leaseMs ?? defaultLeaseMs;
+    this.#lingerMs = options.lingerMs ?? 60_000;
   }
 
   /** Starts the renewal; the first epoch is begun by the first write, so that reading needs no row. */
@@ -92,7 +103,7 @@ export class Epochs {
     if (this.#closed) throw new UnavailableError('the data store is closed');
     const nowMs = this.#options.clock.monotonicMs();
     let epoch = this.#current;
-    if (epoch === undefined || nowMs - epoch.sinceMs >= this.#rollMs || nowMs >= epoch.leasedUntilMs) {
+    if (epoch === undefined || this.#isOver(epoch) || nowMs >= epoch.leasedUntilMs) {
       this.#minting ??= this.#mint().finally(() => {
         this.#minting = undefined;
       });
@@ -117,14 +128,21 @@ export class Epochs {
   async tend(): Promise<void> {
     for (const epoch of [...this.#epochs.values()]) {
       const nowMs = this.#options.clock.monotonicMs();
-      const rolled = epoch !== this.#current || nowMs - epoch.sinceMs >= this.#rollMs;
-      if (rolled && epoch.uses === 0 && nowMs - epoch.lastUseMs >= this.#lingerMs) await this.#remove(epoch);
-      else await this.#renew(epoch);
+      const over = epoch !== this.#current || this.#isOver(epoch);
+      if (over && epoch.uses === 0 && nowMs - epoch.lastUseMs >= this.#lingerMs) await this.#remove(epoch);
+      else if (epoch.leasedUntilMs - nowMs <= (this.#leaseMs * 2) / 3) await this.#renew(epoch);
     }
   }
 
+  #isOver(epoch: Epoch): boolean {
+    const { clock, membersVersion } = this.#options;
+    if (clock.monotonicMs() - epoch.sinceMs >= this.#rollMs) return true;
+    return membersVersion !== undefined && membersVersion() > epoch.membersVersion;
+  }
+
   #schedule(): void {
-    this.#stopTimer = this.#options.clock.after(Math.floor(this.#leaseMs / 3), () => {
+    const everyMs = Math.max(Math.floor(Math.min(this.#leaseMs / 3, this.#lingerMs)), 1);
+    this.#stopTimer = this.#options.clock.after(everyMs, () => {
       this.#tending = this.tend().then(() => {
         if (!this.#closed) this.#schedule();
       });
@@ -152,7 +170,8 @@ export class Epochs {
       const startedMs = this.#options.clock.nowMs();
       const id = mintId(startedMs, this.#options.randomBytes(3));
       const key = epochKey(id);
-      const value = this.#value(startedMs, startedMs);
+      const membersVersion = this.#options.membersVersion?.() ?? 0;
+      const value = this.#value({ startedMs, renewals: 0, membersVersion });
       try {
         await this.#options.state.batch({
           conditions: [{ table: 'state', key, exists: false }],
@@ -167,6 +186,8 @@ export class Epochs {
         key,
         startedMs,
         sinceMs,
+        renewals: 0,
+        membersVersion,
         leasedUntilMs: sinceMs + this.#leaseMs,
         lastUseMs: sinceMs,
         uses: 0,
@@ -180,7 +201,8 @@ export class Epochs {
 
   async #renew(epoch: Epoch): Promise<void> {
     const sinceMs = this.#options.clock.monotonicMs();
-    const value = this.#value(epoch.startedMs, this.#options.clock.nowMs());
+    epoch.renewals += 1;
+    const value = this.#value(epoch);
     try {
       await this.#options.state.batch({
         conditions: [{ table: 'state', key: epoch.key, exists: true }],
@@ -220,8 +242,9 @@ export class Epochs {
     if (this.#current === epoch) this.#current = undefined;
   }
 
-  #value(startedMs: number, nowMs: number): Uint8Array {
-    return encode([version, this.#options.holder, startedMs, nowMs + this.#leaseMs]);
+  #value(epoch: Pick<Epoch, 'startedMs' | 'renewals' | 'membersVersion'>): Uint8Array {
+    const { startedMs, renewals, membersVersion } = epoch;
+    return encode([version, this.#options.holder, startedMs, this.#leaseMs, membersVersion, renewals]);
   }
 }
 
@@ -235,14 +258,21 @@ export function epochKey(epoch: bigint): Uint8Array {
 /** @throws Error when the bytes are no epoch row that this version can read. */
 export function decodeEpochRow(value: Uint8Array): EpochRow {
   const fields: unknown = decode(value);
-  if (!Array.isArray(fields) || fields[0] !== version || fields.length !== 4) {
-    throw new Error('the epoch row is of an unknown version');
-  }
-  const [, holder, startedMs, expiresMs] = fields as readonly unknown[];
-  if (typeof holder !== 'string' || typeof startedMs !== 'number' || typeof expiresMs !== 'number') {
+  if (!Array.isArray(fields)) throw new Error('the epoch row is damaged');
+  const [rowVersion, holder, startedMs, third, membersVersion] = fields as readonly unknown[];
+  if (rowVersion !== version && rowVersion !== 1) throw new Error('the epoch row is of an unknown version');
+  if (typeof holder !== 'string' || typeof startedMs !== 'number' || typeof third !== 'number') {
     throw new Error('the epoch row is damaged');
   }
-  return { holder, startedMs, expiresMs };
+  // The first version had the time at which it ran out, by the holder's clock.
+  if (rowVersion === 1) return { holder, startedMs, leaseMs: defaultLeaseMs, membersVersion: 0 };
+  if (typeof membersVersion !== 'number') throw new Error('the epoch row is damaged');
+  return { holder, startedMs, leaseMs: third, membersVersion };
+}
+
+/** The epoch whose row has this key. */
+export function epochOfKey(key: Uint8Array): bigint {
+  return Buffer.from(key).readBigUInt64BE(epochPrefix.length);
 }
 
 /** Milliseconds and 22 random bits: never used twice, so a removed epoch stays removed. Below 2^63. */

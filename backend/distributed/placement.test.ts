@@ -89,7 +89,7 @@ describe('Ring', () => {
   });
 
   it('refuses wrong weights and doubled ids', () => {
-    expect(() => new Ring([{ id: 1, host: 'a', weight: 0.5 }])).toThrow(RangeError);
+    expect(() => new Ring([{ id: 1, host: 'a', weight: 0 }])).toThrow(RangeError);
     expect(() => new Ring([{ id: 1, host: 'a', weight: Number.NaN }])).toThrow(RangeError);
     expect(
       () =>

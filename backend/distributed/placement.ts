@@ -5,7 +5,7 @@ export interface RingMember {
   readonly id: number;
   /** Nodes of one host fail together. */
   readonly host: string;
-  /** Capacity in units of the smallest member's; at least 1 (default 1). */
+  /** Share of the shards in relation to other members', by capacity; above 0 (default 1). */
   readonly weight?: number;
 }
 
@@ -27,7 +27,7 @@ export class Ring {
   /** For each point the position of its owner in `members`. */
   readonly #owners: Uint32Array;
 
-  /** @throws RangeError for a weight below 1 or an id that occurs twice. */
+  /** @throws RangeError for a weight that is not above 0, or an id that occurs twice. */
   constructor(members: readonly RingMember[]) {
     // Sorted, so that two owners of one place rank alike whatever order the members came in.
     this.members = [...members].sort((a, b) => a.id - b.id);
@@ -37,9 +37,8 @@ export class Ring {
     const points: { readonly at: number; readonly owner: number }[] = [];
     this.members.forEach((member, owner) => {
       const weight = member.weight ?? 1;
-      if (!(weight >= 1))
-        throw new RangeError(`weight of node ${member.id} must be at least 1, not ${weight}`);
-      const count = Math.min(Math.round(weight * virtualNodes), maxVirtualNodes);
+      if (!(weight > 0)) throw new RangeError(`weight of node ${member.id} must be above 0, not ${weight}`);
+      const count = Math.min(Math.max(Math.round(weight * virtualNodes), 1), maxVirtualNodes);
       for (let n = 0; n < count; n += 1) points.push({ at: 0, owner });
       const first = points.length - count;
       let digest = Buffer.alloc(0);

@@ -8,8 +8,10 @@ export interface ShardNode {
   readonly id: number;
   /** Nodes of one host fail together. */
   readonly host: string;
-  /** Capacity in units of the smallest member's; at least 1 (default 1). */
+  /** Share of the shards in relation to other members', by capacity; above 0 (default 1). */
   readonly weight?: number;
+  /** It takes no new shards: what it has is moved elsewhere, or has been (default false). */
+  readonly emptying?: boolean;
   readonly storage: ShardStorage;
   state(): NodeState;
 }

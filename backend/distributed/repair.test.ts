@@ -31,7 +31,7 @@ let repairer: Repairer;
 beforeEach(async () => {
   cluster = await openCluster({ data: 3, parity: 2 });
   contents = new EngineContentIndex(cluster.state);
-  repairer = cluster.store.repairer({ contents, bytesPerSecond: 1e10 });
+  ({ repairer } = cluster.store.keepers({ contents, pace: new BytePace(1e10, systemClock) }));
 });
 
 afterEach(async () => {

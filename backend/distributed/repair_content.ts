@@ -32,6 +32,8 @@ export interface RepairContext {
   /** Waits until so many more bytes may be moved. */
   readonly pace: (bytes: number) => Promise<void>;
   readonly signal: AbortSignal;
+  /** Of each shard. */
+  readonly shardBytes: number;
 }
 
 /** Asks every node for its shard; those in `suspected` are read as well, since a node may not know of its damage. */
@@ -70,6 +72,12 @@ async function surveyOne(
   return 'present';
 }
 
+/** A shard that is to be stored on a node. */
+interface ShardTarget {
+  readonly index: number;
+  readonly node: ShardNode;
+}
+
 /**
  * Builds the shards of `targets` anew from any K that are present, and stores them.
  * @throws ContentDamagedError when fewer than K are good, UnavailableError when a target doesn't take its shard.
@@ -78,12 +86,60 @@ export async function rebuildShards(
   context: RepairContext,
   work: {
     readonly survey: ShardSurvey;
-    readonly targets: readonly { readonly index: number; readonly node: ShardNode }[];
+    readonly targets: readonly ShardTarget[];
     readonly epoch: bigint;
   },
 ): Promise<void> {
-  const { content, clock, codec } = context;
+  const { content, codec } = context;
   const wanted = work.targets.map((target) => target.index);
+  const sources = new Sources(context, work.survey.present);
+  await storeShards(context, {
+    ...work,
+    blocksOf: async (window) => {
+      const blocks = await sources.fetch(window);
+      return window.stripes.map((stripe, i) => {
+        const present = blocks.map((cuts) => cuts?.[i]);
+        const rebuilt = codec.reconstruct(present, { wanted, lengthBytes: blockLength(content, stripe) });
+        return rebuilt.map((block): Pieces => [block]);
+      });
+    },
+  });
+}
+
+/**
+ * Copies a shard from one node to another, checked by the one that has it.
+ * @throws what the nodes throw, and UnavailableError when one of them is too slow
+ */
+export async function copyShard(
+  context: RepairContext,
+  copy: {
+    readonly index: number;
+    readonly from: ShardNode;
+    readonly to: ShardNode;
+    readonly epoch: bigint;
+  },
+): Promise<void> {
+  const { index, from, to, epoch } = copy;
+  await storeShards(context, {
+    epoch,
+    targets: [{ index, node: to }],
+    blocksOf: async (window) => {
+      const cuts = await fetchCuts(context, { node: from, index, window });
+      return cuts.map((cut) => [cut]);
+    },
+  });
+}
+
+/** Stores shards window by window; `blocksOf` gives for each stripe the block of each target. */
+async function storeShards(
+  context: RepairContext,
+  work: {
+    readonly targets: readonly ShardTarget[];
+    readonly epoch: bigint;
+    readonly blocksOf: (window: Window) => Promise<readonly (readonly Pieces[])[]>;
+  },
+): Promise<void> {
+  const { content, clock } = context;
   let changed = Promise.withResolvers<undefined>();
   const puts = work.targets.map(
     ({ index, node }) =>
@@ -124,17 +180,13 @@ export async function rebuildShards(
     }
   };
   try {
-    const sources = new Sources(context, work.survey.present);
     for (const window of windows(content)) {
-      const blocks = await sources.fetch(window);
-      window.stripes.forEach((stripe, i) => {
-        const present = blocks.map((cuts) => cuts?.[i]);
-        const rebuilt = codec.reconstruct(present, { wanted, lengthBytes: blockLength(content, stripe) });
+      for (const blocks of await work.blocksOf(window)) {
         puts.forEach((put, j) => {
-          const block = rebuilt[j];
-          if (block !== undefined) put.push([block]);
+          const block = blocks[j];
+          if (block !== undefined) put.push(block);
         });
-      });
+      }
       await until(() => puts.every((put) => put.backlog === 0));
     }
     for (const put of puts) put.end();

@@ -1,5 +1,6 @@
 import { decode, encode } from 'cborg';
 
+import type { Operation } from '../../s3db/database.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { ContentIndex } from './content_index.ts';
 import { decodeLocator } from './locator.ts';
@@ -31,6 +32,10 @@ interface Cursor {
 
 const version = 1;
 const cursorKey = Buffer.from('repair-scan');
+/** Rows of nodes that ask for a scan, since they have less than they had, or can't tell. */
+const wantedPrefix = Buffer.from('scan-wanted/');
+/** Comes before all content. */
+const beginning = new Uint8Array(32);
 const contentsPerPage = 500;
 const shardsPerPage = 5000;
 /** Rows of one batch; far below the database's limit. */
@@ -59,6 +64,7 @@ export class RepairScanner {
     readonly keep: () => Promise<boolean>;
   }): Promise<void> {
     this.#noticeReturns();
+    await this.#takeRequests();
     const { state, clock } = this.#options;
     const row = await state.get('state', cursorKey);
     let { finishedMs, at } = row === undefined ? { finishedMs: 0, at: undefined } : decodeCursor(row);
@@ -76,6 +82,25 @@ export class RepairScanner {
       await this.#options.pace.take(contentsPerPage, run.signal);
     } while (at !== undefined);
     if (found > 0) this.#options.logger.warn({ contents: found }, 'a scan found content with missing shards');
+  }
+
+  /** Begins anew where a node asked for it. */
+  async #takeRequests(): Promise<void> {
+    const { state, clock } = this.#options;
+    const wanted = await state.scan({ table: 'state', prefix: wantedPrefix, limit: 1000 });
+    if (wanted.items.length === 0) return;
+    await state.batch({
+      conditions: wanted.items.map(({ key, value }) => ({ table: 'state', key, equals: value })),
+      operations: [
+        {
+          type: 'put',
+          table: 'state',
+          key: cursorKey,
+          value: encodeCursor({ finishedMs: clock.nowMs(), at: beginning }),
+        },
+        ...wanted.items.map(({ key }): Operation => ({ type: 'delete', table: 'state', key })),
+      ],
+    });
   }
 
   /** A node that was away may have come back with less than it had. */
@@ -158,6 +183,12 @@ export class RepairScanner {
       return undefined;
     }
   }
+}
+
+/** Asks for a scan on behalf of a node: it was opened empty, or with damage. `nonce` tells requests apart. */
+export function scanWanted(node: number, nonce: Uint8Array): Operation {
+  const key = Buffer.concat([wantedPrefix, Buffer.from(String(node))]);
+  return { type: 'put', table: 'state', key, value: nonce };
 }
 
 function missingOf(

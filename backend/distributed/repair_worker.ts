@@ -5,6 +5,7 @@ import { decodeLocator } from './locator.ts';
 import { sleep } from './pace.ts';
 import type { Clock, Logger } from './ports.ts';
 import { decodeRepairRow, repairPrefix } from './repair_rows.ts';
+import type { Rebalancer } from './rebalancer.ts';
 import type { RepairScanner } from './repair_scanner.ts';
 import type { Repairer } from './repairer.ts';
 
@@ -12,6 +13,8 @@ export interface RepairWorkerOptions {
   readonly repairer: Pick<Repairer, 'repair' | 'isWorthwhile'>;
   /** Looks now and then whether anything is missing that nobody noticed. */
   readonly scanner?: RepairScanner;
+  /** Brings content to where it belongs, once nothing is short. */
+  readonly rebalancer?: Pick<Rebalancer, 'turn'>;
   readonly state: GlobalState;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -35,6 +38,9 @@ interface RepairProgress {
 }
 
 const rowsPerPage = 200;
+/** Repairs are looked for so often while content is moved. */
+const rebalanceTurnMs = 5000;
+const passMs = 60_000;
 const leaseKey = Buffer.from('repair-lease');
 
 /**
@@ -85,19 +91,28 @@ export class RepairWorker {
     const { clock, logger, idleMs = 5000 } = this.#options;
     const { signal } = this.#stop;
     let pauseMs = idleMs;
+    let more = false;
     while (!signal.aborted) {
       const before = this.#repaired;
+      more = false;
       try {
         if (await this.#lease.keep()) {
           await this.#options.scanner?.scanIfDue({ signal, keep: () => this.#lease.keep() });
-          await this.#pass();
+          const passed = await this.#pass();
+          const outcome = await this.#options.rebalancer?.turn({
+            signal,
+            keep: () => this.#lease.keep(),
+            turnMs: rebalanceTurnMs,
+          });
+          more = outcome === 'more' || !passed;
         }
       } catch (error) {
         if (!this.#isClosed()) logger.warn({ err: error }, 'a pass over the repair queue was broken off');
       }
       // Rows that wait for nodes to come back are not asked for as often as new ones.
       pauseMs = this.#waiting === 0 || this.#repaired > before ? idleMs : Math.min(2 * pauseMs, 12 * idleMs);
-      await sleep(pauseMs, { clock, signal });
+      // What was found short meanwhile goes first.
+      if (!more) await sleep(pauseMs, { clock, signal });
     }
   }
 
@@ -105,7 +120,10 @@ export class RepairWorker {
     return this.#stop.signal.aborted;
   }
 
-  async #pass(): Promise<void> {
+  /** False: time is up. What became endangered meanwhile comes first then. */
+  async #pass(): Promise<boolean> {
+    const { clock } = this.#options;
+    const endMs = clock.monotonicMs() + passMs;
     let startAfter: Uint8Array | undefined;
     let waiting = 0;
     do {
@@ -124,8 +142,10 @@ export class RepairWorker {
       });
       await Promise.all(lanes);
       startAfter = page.next;
+      if (startAfter !== undefined && clock.monotonicMs() >= endMs) return false;
     } while (startAfter !== undefined && !this.#isClosed());
     this.#waiting = waiting;
+    return true;
   }
 
   /** Whether the row is done with. */

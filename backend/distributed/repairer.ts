@@ -1,21 +1,28 @@
 import type { ContentId, Locator } from '../data_store.ts';
+import type { GlobalState } from '../global_state.ts';
 import type { ContentIndex } from './content_index.ts';
 import type { Epochs } from './epochs.ts';
 import type { CodecFactory } from './erasure/codec_factory.ts';
 import { decodeLocator, encodeLocator } from './locator.ts';
 import type { ContentLayout } from './locator.ts';
 import type { BytePace } from './pace.ts';
-import type { Clock, Logger, ShardNode, Timing } from './ports.ts';
+import type { Clock, Logger, Membership, ShardNode, Timing } from './ports.ts';
 import { rebuildShards, surveyShards } from './repair_content.ts';
 import type { RepairContext } from './repair_content.ts';
 import type { RepairRow } from './repair_rows.ts';
+import { notRetired } from './retired_rows.ts';
+import { shardLength } from './stripes.ts';
 import { withDeadline } from './waiting.ts';
 
-interface RepairerOptions {
+/** What repairing and moving shards works with. */
+export interface RepairerOptions {
   readonly contents: ContentIndex;
   readonly epochs: Epochs;
   readonly codecs: CodecFactory;
-  /** All members in order of preference for the content. */
+  readonly state: GlobalState;
+  /** All members. */
+  readonly nodes: Membership;
+  /** Those that take new shards, in order of preference for the content. */
   readonly order: (id: ContentId) => readonly ShardNode[];
   readonly pace: BytePace;
   readonly clock: Clock;
@@ -53,9 +60,9 @@ export class Repairer {
     if (locator === undefined) return 'gone';
     const content = decodeLocator(locator);
     if (content.sizeBytes === 0) return 'whole';
-    const members = new Map(this.#options.order(contentId).map((node) => [node.id, node]));
+    const members = new Map(this.#options.nodes().map((node) => [node.id, node]));
     const nodes = content.placement.map((id) => (id === null ? undefined : members.get(id)));
-    const context = this.#context(content, { nodes, signal: options.signal });
+    const context = repairContext(this.#options, { content, nodes, signal: options.signal });
     const survey = await surveyShards(context, options.suspected);
     const targets = this.#targets(content, { nodes, lost: survey.lost });
     const complete = survey.unknown.length === 0 && targets.length === survey.lost.length;
@@ -71,13 +78,17 @@ export class Repairer {
                 contentId,
                 from: locator,
                 to: movedLocator(content, moved),
-                conditions: [use.condition],
+                // Where an earlier shard waits to be freed, it is freed first.
+                conditions: [
+                  use.condition,
+                  ...moved.map(({ index, node }) => notRetired({ contentId, index, node: node.id })),
+                ],
               });
         if (!kept) {
-          // Deleted or moved meanwhile: what was just stored belongs to nobody, unless it was put back in place.
-          const strays = moved.length === 0 ? targets : moved;
-          await this.#remove(contentId, strays);
-          return (await contents.find(contentId)) === undefined ? 'gone' : 'waiting';
+          // Deleted, or moved meanwhile, perhaps to just where it was stored: then the audit knows what nobody names.
+          const gone = (await contents.find(contentId)) === undefined;
+          if (gone) await this.#remove(contentId, targets);
+          return gone ? 'gone' : 'waiting';
         }
       } finally {
         use.release();
@@ -89,28 +100,12 @@ export class Repairer {
   /** Whether there is something to be done now for what the row says, as far as that shows without asking anyone. */
   isWorthwhile(row: RepairRow): boolean {
     const content = decodeLocator(row.locator);
-    const members = new Map(this.#options.order(content.contentId).map((node) => [node.id, node]));
+    const members = new Map(this.#options.nodes().map((node) => [node.id, node]));
     return row.missing.some((index) => {
       const id = content.placement[index];
       const node = id === null || id === undefined ? undefined : members.get(id);
       return node === undefined || node.state() === 'up';
     });
-  }
-
-  #context(
-    content: ContentLayout,
-    of: { readonly nodes: readonly (ShardNode | undefined)[]; readonly signal: AbortSignal },
-  ): RepairContext {
-    const { codecs, clock, timing, pace } = this.#options;
-    return {
-      content,
-      codec: codecs.codec(content),
-      nodes: of.nodes,
-      clock,
-      timing,
-      pace: (bytes) => pace.take(bytes, of.signal),
-      signal: of.signal,
-    };
   }
 
   /** Where each lost shard goes: to its own node, or to the next member that holds none of the content. */
@@ -144,6 +139,28 @@ export class Repairer {
       }
     }
   }
+}
+
+/** What work on one content needs to know. */
+export function repairContext(
+  options: RepairerOptions,
+  of: {
+    readonly content: ContentLayout;
+    readonly nodes: readonly (ShardNode | undefined)[];
+    readonly signal: AbortSignal;
+  },
+): RepairContext {
+  const { codecs, clock, timing, pace } = options;
+  return {
+    content: of.content,
+    codec: codecs.codec(of.content),
+    nodes: of.nodes,
+    clock,
+    timing,
+    pace: (bytes) => pace.take(bytes, of.signal),
+    signal: of.signal,
+    shardBytes: shardLength(of.content),
+  };
 }
 
 function movedLocator(

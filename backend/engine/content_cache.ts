@@ -8,42 +8,49 @@ const bytesPerPart = 160;
  * a reader that finds nothing where it points forgets the row and reads it again.
  */
 export class ContentCache {
-  readonly #rows = new Map<string, ContentRow>();
+  readonly #rows = new Map<string, { readonly row: ContentRow; readonly untilMs: number }>();
   readonly #limitBytes: number;
+  readonly #keepMs: number;
   #bytes = 0;
 
-  constructor(limitBytes: number) {
+  /** `keepMs`: rows are read again after so long, since places that content has left are freed some time later. */
+  constructor(limitBytes: number, keepMs = Number.POSITIVE_INFINITY) {
     this.#limitBytes = limitBytes;
+    this.#keepMs = keepMs;
   }
 
   get(contentId: Uint8Array): ContentRow | undefined {
     const name = nameOf(contentId);
-    const row = this.#rows.get(name);
-    if (row === undefined) return undefined;
+    const entry = this.#rows.get(name);
+    if (entry === undefined) return undefined;
+    if (performance.now() >= entry.untilMs) {
+      this.forget(contentId);
+      return undefined;
+    }
     this.#rows.delete(name);
-    this.#rows.set(name, row);
-    return row;
+    this.#rows.set(name, entry);
+    return entry.row;
   }
 
   set(contentId: Uint8Array, row: ContentRow): void {
     this.forget(contentId);
     const size = sizeOf(row);
     if (size > this.#limitBytes / 4) return;
-    this.#rows.set(nameOf(contentId), row);
+    this.#rows.set(nameOf(contentId), { row, untilMs: performance.now() + this.#keepMs });
     this.#bytes += size;
     for (const [name, oldest] of this.#rows) {
       if (this.#bytes <= this.#limitBytes) break;
       this.#rows.delete(name);
-      this.#bytes -= sizeOf(oldest);
+      this.#bytes -= sizeOf(oldest.row);
     }
   }
 
   forget(contentId: Uint8Array): void {
     const name = nameOf(contentId);
-    const row = this.#rows.get(name);
-    if (row === undefined) return;
+    const entry = this.#rows.get(name);
+    if (entry === undefined) return;
     this.#rows.delete(name);
-    this.#bytes -= sizeOf(row);
+    this.#bytes -= sizeOf(entry.row);
   }
 }
 

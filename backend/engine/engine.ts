@@ -58,6 +58,8 @@ export interface EngineOptions {
   readonly clock?: () => number;
   readonly randomBytes?: (length: number) => Uint8Array;
   readonly contentCacheBytes?: number;
+  /** For how long what was read of content is believed; default: for ever, which is right where content never moves. */
+  readonly contentCacheMs?: number;
   /** How long other gateways wait for one that collects garbage and has gone silent. */
   readonly garbageLeaseMs?: number;
   /** Between two looks at what became garbage; default: a tenth of the delay, from 5 s to a minute. */
@@ -131,7 +133,7 @@ async function openContext(
       compressionLevel: options.compressionLevel,
     },
     checksums: await Checksums.load(),
-    contents: new ContentCache(options.contentCacheBytes ?? defaultContentCacheBytes),
+    contents: new ContentCache(options.contentCacheBytes ?? defaultContentCacheBytes, options.contentCacheMs),
     settingTexts: new SettingTexts(settingTextsBytes),
     region: options.region,
     logger: options.logger,

@@ -11,6 +11,8 @@ import { openFilesystemBackend } from '../../backend/filesystem/filesystem_backe
 import { createRegistry, s3Metrics } from '../metrics.ts';
 import { administrators } from './authenticate.ts';
 import { bearerToken } from './metrics_token.ts';
+import { ControlRefusedError, type ClusterControl } from './cluster_control.ts';
+import { nothingToRepair } from './cluster_view.ts';
 import { serveAdmin, type AdminServer } from './server.ts';
 
 const region = 'eu-central-1';
@@ -31,12 +33,34 @@ const logger = {
   error: () => undefined,
 };
 
+const place = { host: '127.0.0.1', port: 9990, weight: 1, membership: 'active' } as const;
+
+/** Notes every change; refuses those of node 9. */
+function controlThatNotes(changes: string[]): ClusterControl {
+  const note = (what: string, id: number): Promise<void> => {
+    if (id === 9) return Promise.reject(new ControlRefusedError('unknown_member', 'there is no node 9'));
+    changes.push(`${what} ${id}`);
+    return Promise.resolve();
+  };
+  return {
+    add: ({ id, host, port, weight }) => note(`add ${host}:${port} ${weight ?? '-'}`, id),
+    activate: (id) => note('activate', id),
+    drain: (id) => note('drain', id),
+    remove: (id) => note('remove', id),
+    replace: ({ id, host, port }) => note(`replace ${host}:${port}`, id),
+    weigh: (id, weight) => note(`weigh ${weight}`, id),
+    resumeAudit: () => note('resume', 0),
+    approveAudit: () => note('approve', 0),
+  };
+}
+
 describe('the admin listener', () => {
   let directory: string;
   let backend: Backend;
   let server: AdminServer;
   let port: number;
   const obstacles: string[] = [];
+  const changes: string[] = [];
 
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 's3d-admin-'));
@@ -49,12 +73,13 @@ describe('the admin listener', () => {
         clusterId: 'c1',
         databases: async () => [{ id: 1, role: 'leader', up: true }],
         nodes: async () => [
-          { id: 0, state: 'up', usedBytes: 5, freeBytes: 7 },
-          { id: 1, state: 'down' },
+          { ...place, id: 0, state: 'up', usedBytes: 5, freeBytes: 7, shards: 9 },
+          { ...place, id: 1, state: 'down' },
         ],
-        repair: async () => ({ objects: 2, bytes: 100, etaSeconds: 3 }),
+        repair: async () => ({ ...nothingToRepair, objects: 2, bytes: 100, etaSeconds: 3, bySpare: [2] }),
         obstacles: async () => obstacles,
       },
+      control: controlThatNotes(changes),
       backend,
       registry,
       region,
@@ -120,7 +145,7 @@ describe('the admin listener', () => {
     obstacles.pop();
   });
 
-  test.each(['/metrics', '/cluster', '/buckets', '/objects/b/k', '/'])(
+  test.each(['/metrics', '/cluster', '/nodes', '/buckets', '/objects/b/k', '/'])(
     '%s is for administrators only',
     async (path) => {
       expect((await send('GET', path)).status).toBe(401);
@@ -136,11 +161,64 @@ describe('the admin listener', () => {
       cluster_id: 'c1',
       db: [{ id: 1, role: 'leader', up: true }],
       nodes: [
-        { id: 0, state: 'up', used_bytes: 5, free_bytes: 7 },
-        { id: 1, state: 'down', used_bytes: null, free_bytes: null },
+        { ...place, id: 0, state: 'up', used_bytes: 5, free_bytes: 7, shards: 9 },
+        { ...place, id: 1, state: 'down', used_bytes: null, free_bytes: null, shards: null },
       ],
-      repair: { objects: 2, bytes: 100, eta_s: 3 },
+      repair: {
+        objects: 2,
+        bytes: 100,
+        eta_s: 3,
+        by_spare: [2],
+        reasons: [],
+        rebalance: {
+          active: false,
+          objects_left: 0,
+          bytes_left: 0,
+          eta_s: 0,
+          objects_moved: 0,
+          bytes_moved: 0,
+          waiting: 0,
+        },
+        audit: { halted: false, finished: null, orphans: 0, deleted: 0, asking: [] },
+      },
     });
+  });
+
+  test('changes of the nodes reach who makes them; refusals and wrong bodies change nothing', async () => {
+    const post = async (path: string, body?: object): Promise<number> =>
+      (
+        await send('POST', path, {
+          keys: admin,
+          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        })
+      ).status;
+    expect(await post('/nodes', { id: 5, host: 'h', port: 9995 })).toBe(202);
+    expect(await post('/nodes', { id: 5, host: 'h', port: 9995, weight: 2 })).toBe(202);
+    expect(await post('/nodes/5/drain')).toBe(202);
+    expect(await post('/nodes/5/activate')).toBe(202);
+    expect(await post('/nodes/5/replace', { host: 'i', port: 9996 })).toBe(202);
+    expect(await post('/nodes/5/weight', { weight: 3 })).toBe(202);
+    expect((await send('DELETE', '/nodes/5', { keys: admin })).status).toBe(202);
+    expect(await post('/audit/resume')).toBe(202);
+    expect(await post('/audit/approve')).toBe(202);
+    const made = [...changes];
+    expect(made).toEqual([
+      'add h:9995 - 5',
+      'add h:9995 2 5',
+      'drain 5',
+      'activate 5',
+      'replace i:9996 5',
+      'weigh 3 5',
+      'remove 5',
+      'resume 0',
+      'approve 0',
+    ]);
+    expect(await post('/nodes/9/drain')).toBe(409);
+    expect(await post('/nodes/x/drain')).toBe(400);
+    expect(await post('/nodes', { id: 5 })).toBe(400);
+    expect(await post('/nodes/5/weight', { weight: 'big' })).toBe(400);
+    expect((await send('DELETE', '/nodes/5', { keys: user })).status).toBe(401);
+    expect(changes).toEqual(made);
   });
 
   test('/metrics is Prometheus text', async () => {

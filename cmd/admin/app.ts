@@ -1,6 +1,8 @@
 import { Hono, type Context } from 'hono';
 import type { ClusterView } from './cluster_view.ts';
 import { consoleRoutes } from './console/routes.ts';
+import { describeNode, describeRepair } from './descriptions.ts';
+import { nodeRoutes } from './node_routes.ts';
 import { fromOwnPages } from './own_pages.ts';
 import { objectRoutes } from './object_routes.ts';
 import type { AdminEnv, AdminOptions } from './options.ts';
@@ -36,6 +38,7 @@ export function createAdminApp(options: AdminOptions): Hono<AdminEnv> {
   });
   app.get('/cluster', async (c) => c.json(await describeCluster(options.view)));
   app.route('/', consoleRoutes(options));
+  app.route('/', nodeRoutes(options));
   app.route('/', objectRoutes(options));
 
   app.notFound((c) => c.json({ error: 'NotFound', message: `nothing is at ${c.req.path}` }, 404));
@@ -58,12 +61,7 @@ async function describeCluster(view: ClusterView): Promise<object> {
   return {
     cluster_id: view.clusterId,
     db: databases,
-    nodes: nodes.map((node) => ({
-      id: node.id,
-      state: node.state,
-      used_bytes: node.usedBytes ?? null,
-      free_bytes: node.freeBytes ?? null,
-    })),
-    repair: { objects: repair.objects, bytes: repair.bytes, eta_s: repair.etaSeconds },
+    nodes: nodes.map(describeNode),
+    repair: describeRepair(repair),
   };
 }

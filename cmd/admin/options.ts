@@ -4,10 +4,13 @@ import type { Registry } from 'prom-client';
 import type { PayloadCheck } from '../../auth/request.ts';
 import type { Backend, Owner } from '../../backend/backend.ts';
 import type { Logger } from '../logger.ts';
+import type { ClusterControl } from './cluster_control.ts';
 import type { ClusterView } from './cluster_view.ts';
 
 export interface AdminOptions {
   readonly view: ClusterView;
+  /** Absent where there is no cluster to control. */
+  readonly control?: ClusterControl | undefined;
   readonly backend: Backend;
   readonly registry: Registry;
   readonly region: string;

@@ -55,8 +55,10 @@ export const configSchema = z.strictObject({
     .strictObject({ driver: z.enum(['auto', 'http3', 'http2', 'webtransport']).default('auto') })
     .prefault({}),
   encryption: z.strictObject({ key_file: z.string().default('') }).prefault({}),
-  repair: z.strictObject({ rate: size.default(50 * 1024 * 1024) }).prefault({}),
-  gc: z.strictObject({ delay: duration.default(3_600_000) }).prefault({}),
+  repair: z
+    .strictObject({ rate: size.default(50 * 1024 * 1024), down_after: duration.default(1_800_000) })
+    .prefault({}),
+  gc: z.strictObject({ delay: duration.default(3_600_000), epoch: duration.default(3_600_000) }).prefault({}),
   db: z
     .array(
       z.strictObject({
@@ -71,7 +73,17 @@ export const configSchema = z.strictObject({
       }),
     )
     .default([]),
-  nodes: z.array(z.strictObject({ id: nodeId, host: name, port, path: name })).default([]),
+  nodes: z
+    .array(
+      z.strictObject({
+        id: nodeId,
+        host: name,
+        port,
+        path: name,
+        weight: z.number().min(0.05).max(100).optional(),
+      }),
+    )
+    .default([]),
   buckets: z
     .array(
       z.strictObject({

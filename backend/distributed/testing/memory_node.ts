@@ -36,6 +36,8 @@ export class MemoryNode implements ShardNode, ShardStorage {
   readonly id: number;
   readonly host: string;
   readonly storage: ShardStorage = this;
+  weight = 1;
+  emptying = false;
   readonly shards = new Map<string, StoredShard>();
   current: NodeState = 'up';
   onPut: Fault | undefined;
@@ -135,9 +137,11 @@ export class MemoryNode implements ShardNode, ShardStorage {
     return this.shards.get(keyOf(shard))?.stat;
   }
 
-  async delete(shard: ShardKey): Promise<boolean> {
+  async delete(shard: ShardKey, options: { readonly epoch?: bigint } = {}): Promise<boolean> {
     this.deletes += 1;
     if (this.onDelete !== undefined) await this.#misbehave(this.onDelete);
+    const stored = this.shards.get(keyOf(shard));
+    if (options.epoch !== undefined && stored?.stat.epoch !== options.epoch) return false;
     return this.shards.delete(keyOf(shard));
   }
 

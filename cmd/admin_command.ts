@@ -1,0 +1,222 @@
+import { readFile } from 'node:fs/promises';
+import { request as requestHttp } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import aws4 from 'aws4';
+import type { Config } from './config/config.ts';
+import { loadConfig } from './config/load.ts';
+import { exitCodes, UsageError } from './errors.ts';
+import { nodeStatus, type StatusAnswer } from './node_status.ts';
+
+const usage = `s3d admin node status
+s3d admin node add N -address HOST:PORT [-weight W]   take in a shard node (one started with the config joins by itself)
+s3d admin node drain N                                move all shards off it; it stays a member
+s3d admin node activate N                             take back a drain or a removal
+s3d admin node remove N [-wait]                       move all shards off it, then forget it
+s3d admin node replace N -address HOST:PORT           it is at another address now, with its disk or an empty one
+s3d admin node weight N W                             its share of the shards, 1 being usual
+s3d admin audit status|resume|approve                 orphans: after a restore, or when there are suspiciously many
+
+-config FILE (default cluster.toml) says where the gateway is and has the key; -url URL names another admin listener`;
+
+const options = {
+  config: { type: 'string' },
+  url: { type: 'string' },
+  address: { type: 'string' },
+  weight: { type: 'string' },
+  'base-path': { type: 'string' },
+  wait: { type: 'boolean' },
+} as const;
+
+const callMs = 30_000;
+const pollMs = 2000;
+
+/** `s3d admin ...`: asks an admin listener. @returns the exit code */
+export async function adminCommand(argv: readonly string[], print: (line: string) => void): Promise<number> {
+  const { values, positionals } = parse(argv);
+  const [area, verb, ...rest] = positionals;
+  const config = await loadConfig(values.config ?? process.env['CONFIG'] ?? 'cluster.toml', {
+    basePath: values['base-path'],
+  });
+  const client = new AdminClient(config, values.url);
+  const id = (): number => numberOf(rest[0], 'the id of a node');
+  switch (`${area ?? ''} ${verb ?? ''}`) {
+    case 'node status': {
+      for (const line of nodeStatus(await client.get<StatusAnswer>('/nodes'))) print(line);
+      return exitCodes.ok;
+    }
+    case 'node add': {
+      const weight = values.weight === undefined ? {} : { weight: numberOf(values.weight, '-weight') };
+      await client.send('POST', '/nodes', { id: id(), ...addressOf(values.address), ...weight });
+      print(`node ${id()} is a member; shards are moved to it`);
+      return exitCodes.ok;
+    }
+    case 'node drain':
+    case 'node activate':
+      await client.send('POST', `/nodes/${id()}/${verb ?? ''}`);
+      print(verb === 'drain' ? `node ${id()} is being drained` : `node ${id()} is active`);
+      return exitCodes.ok;
+    case 'node remove':
+      await client.send('DELETE', `/nodes/${id()}`);
+      print(`node ${id()} is being emptied, and removed once every object is whole elsewhere`);
+      return values.wait === true ? waitRemoved(client, id(), print) : exitCodes.ok;
+    case 'node replace':
+      await client.send('POST', `/nodes/${id()}/replace`, addressOf(values.address));
+      print(`node ${id()} is looked for at ${values.address ?? ''}; what it lacks is rebuilt there`);
+      return exitCodes.ok;
+    case 'node weight':
+      await client.send('POST', `/nodes/${id()}/weight`, { weight: numberOf(rest[1], 'the weight') });
+      print(`node ${id()} has another weight; shards are moved`);
+      return exitCodes.ok;
+    case 'audit status': {
+      const { repair } = await client.get<StatusAnswer>('/nodes');
+      print(JSON.stringify(repair.audit, undefined, 2));
+      return exitCodes.ok;
+    }
+    case 'audit resume':
+    case 'audit approve':
+      await client.send('POST', `/audit/${verb ?? ''}`);
+      print(verb === 'resume' ? 'the audit goes on' : 'the next audit deletes the orphans that it finds');
+      return exitCodes.ok;
+    default:
+      throw new UsageError(`admin: expected one of\n${usage}`);
+  }
+}
+
+function parse(argv: readonly string[]): {
+  readonly values: {
+    config?: string;
+    url?: string;
+    address?: string;
+    weight?: string;
+    'base-path'?: string;
+    wait?: boolean;
+  };
+  readonly positionals: string[];
+} {
+  try {
+    const args = argv.map((arg) => (/^-[a-z]/.test(arg) ? `-${arg}` : arg));
+    return parseArgs({ args, options, strict: true, allowPositionals: true });
+  } catch (error) {
+    const message = error instanceof Error ? (error.message.split('. ')[0] ?? '') : String(error);
+    throw new UsageError(`admin: ${message.replaceAll('--', '-')}\n${usage}`);
+  }
+}
+
+async function waitRemoved(client: AdminClient, id: number, print: (line: string) => void): Promise<number> {
+  let last = '';
+  for (;;) {
+    const { nodes, repair } = await client.get<StatusAnswer>('/nodes');
+    const node = nodes.find((candidate) => candidate.id === id);
+    if (node === undefined || node.membership === 'removed') {
+      print(`node ${id} is removed; it may be switched off`);
+      return exitCodes.ok;
+    }
+    if (node.membership !== 'removing') throw new UsageError(`node ${id} is ${node.membership} again`);
+    const line = `${repair.rebalance.objects_left} objects left, ${repair.rebalance.eta_s} s`;
+    if (line !== last) print(line);
+    last = line;
+    await delay(pollMs);
+  }
+}
+
+function numberOf(text: string | undefined, what: string): number {
+  const value = Number(text);
+  if (text === undefined || text === '' || !Number.isFinite(value)) {
+    throw new UsageError(`admin: ${what} expected, got '${text ?? ''}'`);
+  }
+  return value;
+}
+
+function addressOf(text: string | undefined): { host: string; port: number } {
+  const match = /^\[?([^\]]+?)\]?:(\d+)$/.exec(text ?? '');
+  if (match?.[1] === undefined)
+    throw new UsageError(`admin: -address HOST:PORT expected, got '${text ?? ''}'`);
+  return { host: match[1], port: Number(match[2]) };
+}
+
+/** Calls an admin listener with the key of an administrator of the config. */
+class AdminClient {
+  readonly #config: Config;
+  readonly #url: URL;
+
+  constructor(config: Config, url: string | undefined) {
+    this.#config = config;
+    const host = config.host.includes(':') ? `[${config.host}]` : config.host;
+    this.#url = new URL(url ?? `${config.tls ? 'https' : 'http'}://${host}:${config.port + 1000}`);
+  }
+
+  async get<T>(path: string): Promise<T> {
+    return (await this.send('GET', path)) as T;
+  }
+
+  /** @throws UsageError with what the listener says, or that it can't be reached */
+  async send(method: string, path: string, body?: object): Promise<unknown> {
+    const auth = this.#config.auth.find((entry) => entry.admin);
+    if (auth === undefined) {
+      throw new UsageError(`${this.#config.file}: auth: no [[auth]] has admin = true, and this needs one`);
+    }
+    const text = body === undefined ? '' : JSON.stringify(body);
+    const signed = aws4.sign(
+      {
+        host: this.#url.host,
+        path,
+        method,
+        service: 's3',
+        region: this.#config.region,
+        ...(text === '' ? {} : { body: text, headers: { 'content-type': 'application/json' } }),
+      },
+      { accessKeyId: auth.access_key_id, secretAccessKey: auth.secret_access_key },
+    );
+    const { status, answer } = await this.#exchange(method, {
+      path,
+      text,
+      headers: (signed.headers ?? {}) as Record<string, string>,
+    });
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(answer);
+    } catch {
+      throw new UsageError(`${this.#url.href}: answered ${status} and something that is not JSON`);
+    }
+    if (status >= 400) {
+      const { message } = parsed as { readonly message?: string };
+      throw new UsageError(`${message ?? answer} (${status})`);
+    }
+    return parsed;
+  }
+
+  async #exchange(
+    method: string,
+    call: { readonly path: string; readonly text: string; readonly headers: Record<string, string> },
+  ): Promise<{ readonly status: number; readonly answer: string }> {
+    const secure = this.#url.protocol === 'https:';
+    const ca = secure ? await readFile(join(this.#config.base_path, 'certs', 'ca.pem'), 'utf8') : undefined;
+    return new Promise((resolve, reject) => {
+      const outgoing = (secure ? requestHttps : requestHttp)(
+        this.#url,
+        {
+          method,
+          path: call.path,
+          headers: call.headers,
+          timeout: callMs,
+          agent: false,
+          ...(ca === undefined ? {} : { ca }),
+        },
+        (response) => {
+          let answer = '';
+          response.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk));
+          response.on('end', () => resolve({ status: response.statusCode ?? 0, answer }));
+          response.on('error', reject);
+        },
+      );
+      outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer in ${callMs} ms`)));
+      outgoing.on('error', (error) =>
+        reject(new UsageError(`the admin listener at ${this.#url.href} can't be reached: ${error.message}`)),
+      );
+      outgoing.end(call.text);
+    });
+  }
+}
