@@ -106,6 +106,7 @@ async function authenticateHeader(
     kind: 'signed',
     credential,
     presigned: false,
+    signedAtMs: timeMs,
     payload: payloadCheck(request.headers, { contentSha256, signing }),
   };
 }
@@ -137,6 +138,7 @@ async function authenticatePresigned(
     kind: 'signed',
     credential,
     presigned: true,
+    signedAtMs: timeMs,
     payload: payloadCheck(request.headers, { contentSha256: declared }),
   };
 }

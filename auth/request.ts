@@ -18,6 +18,8 @@ export type Authenticated =
       readonly kind: 'signed';
       readonly credential: Credential;
       readonly presigned: boolean;
+      /** When, by the client's word; milliseconds since the epoch. */
+      readonly signedAtMs: number;
       readonly payload: PayloadCheck;
     };
 

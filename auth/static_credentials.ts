@@ -1,4 +1,4 @@
-import type { Credential, CredentialStore } from './credentials.ts';
+import type { Account, AccountDirectory, Credential, CredentialStore } from './credentials.ts';
 
 /**
  * The credentials of a config file. The list is copied: later changes to it change nothing.
@@ -23,5 +23,20 @@ export function staticCredentials(list: readonly Credential[]): CredentialStore 
     async find(accessKeyId) {
       return byId.get(accessKeyId);
     },
+  };
+}
+
+/** The accounts that the credentials of a config file belong to; each is called as its first credential is. */
+export function staticAccounts(list: readonly Credential[]): AccountDirectory {
+  const byId = new Map<string, Account>();
+  const byEmail = new Map<string, Account>();
+  for (const { accountId, displayName, email } of list) {
+    const account = byId.get(accountId) ?? { id: accountId, displayName };
+    byId.set(accountId, account);
+    if (email !== undefined) byEmail.set(email.toLowerCase(), account);
+  }
+  return {
+    byId: (id) => Promise.resolve(byId.get(id)),
+    byEmail: (email) => Promise.resolve(byEmail.get(email.toLowerCase())),
   };
 }

@@ -1,13 +1,17 @@
-import type { Credential, CredentialStore } from '../auth/credentials.ts';
+import type { AccountDirectory, Credential, CredentialStore } from '../auth/credentials.ts';
 import { isExampleKey } from '../auth/example_keys.ts';
-import { staticCredentials } from '../auth/static_credentials.ts';
+import { staticAccounts, staticCredentials } from '../auth/static_credentials.ts';
 import type { Config } from './config/config.ts';
 import { UsageError } from './errors.ts';
 import { isLoopback, type Roles } from './roles.ts';
 
 /** The `[[auth]]` of the config. */
-export function openCredentials(config: Config): CredentialStore {
-  return staticCredentials(config.auth.map(toCredential));
+export function openCredentials(config: Config): {
+  readonly credentials: CredentialStore;
+  readonly accounts: AccountDirectory;
+} {
+  const list = config.auth.map(toCredential);
+  return { credentials: staticCredentials(list), accounts: staticAccounts(list) };
 }
 
 /** Keys that the whole world knows must not guard anything that the world can reach. @throws UsageError */
@@ -39,6 +43,7 @@ function toCredential(auth: Config['auth'][number]): Credential {
     accountId: auth.account_id,
     displayName: auth.name,
     admin: auth.admin,
+    ...(auth.email === undefined ? {} : { email: auth.email }),
     policy: auth.policy,
   };
 }

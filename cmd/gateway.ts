@@ -29,7 +29,7 @@ export async function startGateway(
   const { backend, view, registry, control } = served;
   const host = hostOf(roles, config);
   const certificate = config.tls ? await identity.certificate(host) : undefined;
-  const credentials = openCredentials(config);
+  const { credentials, accounts } = openCredentials(config);
 
   const admin = await serveAdmin({
     view,
@@ -49,6 +49,7 @@ export async function startGateway(
   const app = createS3App({
     backend,
     credentials,
+    accounts,
     region: config.region,
     domain: config.domain === '' ? undefined : config.domain,
     clock,

@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { Hono } from 'hono';
-import type { CredentialStore } from '../auth/credentials.ts';
+import type { AccountDirectory, CredentialStore } from '../auth/credentials.ts';
 import type { Backend } from '../backend/backend.ts';
 import { Checksums } from '../backend/checksums/checksums.ts';
+import { knownActions } from './access/actions.ts';
+import { isKnownConditionKey } from './access/condition_keys.ts';
+import { Policies } from './access/policies.ts';
 import type { Call, Exchange, S3Env, Services } from './exchange.ts';
 import { defaultLimits, type S3Limits } from './limits.ts';
 import { Answerer } from './middleware/answer.ts';
@@ -17,6 +20,7 @@ import { selectOperation } from './routes.ts';
 export interface S3AppOptions {
   readonly backend: Backend;
   readonly credentials: CredentialStore;
+  readonly accounts: AccountDirectory;
   /** Requests must be signed for it. */
   readonly region: string;
   /** Set: buckets are also found in the Host header below it. */
@@ -45,6 +49,8 @@ export function createS3App(options: S3AppOptions): S3App {
   const services: Services = {
     backend: options.backend,
     credentials: options.credentials,
+    accounts: options.accounts,
+    policies: new Policies({ actions: knownActions, knownKey: isKnownConditionKey }),
     region: options.region,
     domain: options.domain,
     clock: options.clock,
@@ -89,6 +95,7 @@ function callOf(exchange: Exchange, services: Services): Call {
     requestId: exchange.requestId,
     method: exchange.method,
     scheme: exchange.scheme,
+    remoteAddress: exchange.remoteAddress,
     headers: exchange.headers,
     query,
     bucket: resource.bucket,

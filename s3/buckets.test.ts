@@ -92,7 +92,6 @@ describe('buckets', () => {
     const s3 = harness();
     const expected: Record<string, string> = {
       policy: 'NoSuchBucketPolicy',
-      policyStatus: 'NoSuchBucketPolicy',
       cors: 'NoSuchCORSConfiguration',
       lifecycle: 'NoSuchLifecycleConfiguration',
       tagging: 'NoSuchTagSet',
@@ -103,6 +102,7 @@ describe('buckets', () => {
       publicAccessBlock: 'NoSuchPublicAccessBlockConfiguration',
       ownershipControls: 'OwnershipControlsNotFoundError',
     };
+
     for (const [name, code] of Object.entries(expected)) {
       expect([name, await errorOf(await s3.send({ target: `/b?${name}` }))]).toEqual([name, `404 ${code}`]);
       const set = await s3.send({ method: 'PUT', target: `/b?${name}`, body: '<x/>' });
@@ -200,6 +200,9 @@ describe('access', () => {
       ['GET', '/open?versions'],
       ['GET', '/open?acl'],
       ['GET', '/open?location'],
+      ['GET', '/open?policy'],
+      ['PUT', '/open?acl'],
+      ['PUT', '/open?policy'],
     ] as const) {
       const response = await s3.send({ method, target, as: null, body: method === 'GET' ? '' : 'x' });
       expect([method, target, response.status]).toEqual([method, target, 403]);

@@ -3,14 +3,20 @@ import { BackendError, type BackendErrorCode } from '../backend/errors.ts';
 
 /** What only HTTP can get wrong, in S3's own codes. */
 type HttpErrorCode =
+  | 'AccessControlListNotSupported'
   | 'AccessForbidden'
   | 'BadRequest'
   | 'EntityTooLargeXml'
   | 'IllegalLocationConstraintException'
   | 'IllegalVersioningConfigurationException'
+  | 'InvalidBucketAclWithObjectOwnership'
   | 'InvalidDigest'
   | 'InvalidEncryptionAlgorithmError'
+  | 'InvalidPolicyDocument'
   | 'InvalidURI'
+  | 'MalformedACLError'
+  | 'MalformedPolicy'
+  | 'MalformedPOSTRequest'
   | 'MalformedXML'
   | 'MetadataTooLarge'
   | 'MissingContentLength'
@@ -24,7 +30,10 @@ type HttpErrorCode =
   | 'OwnershipControlsNotFoundError'
   | 'ReplicationConfigurationNotFoundError'
   | 'RequestTimeout'
-  | 'ServerSideEncryptionConfigurationNotFoundError';
+  | 'ServerSideEncryptionConfigurationNotFoundError'
+  | 'UnexpectedContent'
+  | 'UnresolvableGrantByEmailAddress'
+  | 'UserKeyMustBeSpecified';
 
 export type S3ErrorCode = BackendErrorCode | AuthErrorCode | HttpErrorCode;
 
@@ -56,6 +65,7 @@ interface ErrorAnswer {
  * compile. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
  */
 export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
+  AccessControlListNotSupported: { status: 400, message: 'The bucket does not allow ACLs' },
   AccessDenied: { status: 403, message: 'Access Denied' },
   AccessForbidden: { status: 403, message: 'Access Denied' },
   AuthorizationHeaderMalformed: { status: 400, message: 'The authorization header you provided is invalid.' },
@@ -108,6 +118,10 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
     message: 'The AWS Access Key Id you provided does not exist in our records.',
   },
   InvalidArgument: { status: 400, message: 'Invalid Argument' },
+  InvalidBucketAclWithObjectOwnership: {
+    status: 400,
+    message: "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+  },
   InvalidBucketState: {
     status: 409,
     message: 'The request is not valid with the current state of the bucket.',
@@ -132,12 +146,25 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
     status: 400,
     message: 'The list of parts was not in ascending order. Parts must be ordered by part number.',
   },
+  InvalidPolicyDocument: {
+    status: 400,
+    message: 'The content of the form does not meet the conditions specified in the policy document.',
+  },
   InvalidRange: { status: 416, message: 'The requested range is not satisfiable' },
   InvalidRequest: { status: 400, message: 'Invalid Request' },
   InvalidStorageClass: { status: 400, message: 'The storage class you specified is not valid' },
   InvalidURI: { status: 400, message: "Couldn't parse the specified URI." },
   'KMS.NotFoundException': { status: 400, message: 'The key does not exist' },
   KeyTooLongError: { status: 400, message: 'Your key is too long' },
+  MalformedACLError: {
+    status: 400,
+    message: 'The XML you provided was not well-formed or did not validate against our published schema',
+  },
+  MalformedPolicy: { status: 400, message: 'Policies must be valid JSON' },
+  MalformedPOSTRequest: {
+    status: 400,
+    message: 'The body of your POST request is not well-formed multipart/form-data.',
+  },
   MalformedTrailerError: {
     status: 400,
     message:
@@ -232,6 +259,16 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
       'method.',
   },
   SlowDown: { status: 503, message: 'Please reduce your request rate.' },
+  UnexpectedContent: { status: 400, message: 'This request does not support content' },
+  UnresolvableGrantByEmailAddress: {
+    status: 400,
+    message: 'The email address you provided does not match any account on record.',
+  },
+  UserKeyMustBeSpecified: {
+    status: 400,
+    message:
+      'The bucket POST must contain the specified field name. If it is specified, check the order of the fields.',
+  },
   XAmzContentSHA256Mismatch: {
     status: 400,
     message: "The provided 'x-amz-content-sha256' header does not match what was computed.",

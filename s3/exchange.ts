@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { CredentialStore, Credential } from '../auth/credentials.ts';
+import type { AccountDirectory, Credential, CredentialStore } from '../auth/credentials.ts';
 import type { PayloadCheck } from '../auth/request.ts';
 import type { Backend, Owner } from '../backend/backend.ts';
 import type { Checksums } from '../backend/checksums/checksums.ts';
+import type { Policies } from './access/policies.ts';
 import type { ClientBody } from './http/client_body.ts';
 import type { RequestHeaders } from './http/headers.ts';
 import type { Query } from './http/query.ts';
@@ -15,6 +16,8 @@ import type { Resource } from './resource.ts';
 export interface Services {
   readonly backend: Backend;
   readonly credentials: CredentialStore;
+  readonly accounts: AccountDirectory;
+  readonly policies: Policies;
   readonly region: string;
   /** Virtual-host style buckets below it; undefined or empty: path style only. */
   readonly domain?: string | undefined;
@@ -36,6 +39,9 @@ export type Caller =
       readonly credential: Credential;
       readonly owner: Owner;
       readonly presigned: boolean;
+      /** What policies call it. */
+      readonly authType: 'REST-HEADER' | 'REST-QUERY-STRING' | 'POST';
+      readonly signedAtMs: number;
     };
 
 /** One request that has been taken apart and authenticated: what an operation works on. */
@@ -45,6 +51,8 @@ export interface Call {
   readonly method: string;
   /** `https` or `http`, as the client sees it. */
   readonly scheme: string;
+  /** Of the connection's other end; undefined in process. */
+  readonly remoteAddress: string | undefined;
   readonly headers: RequestHeaders;
   readonly query: Query;
   readonly bucket: string;
@@ -63,6 +71,7 @@ export interface Exchange {
   readonly method: string;
   readonly target: RawTarget;
   readonly scheme: string;
+  readonly remoteAddress: string | undefined;
   headers: RequestHeaders;
   readonly body: ClientBody;
   readonly signal: AbortSignal;

@@ -127,7 +127,7 @@ describe('multipart uploads', () => {
     expect(await errorOf(await s3.send({ method: 'DELETE', target: '/b/k?uploadId=none' }))).toBe(
       '404 NoSuchUpload',
     );
-    expect(await errorOf(await begin({ 'x-amz-acl': 'public-read' }))).toBe('501 NotImplemented');
+    expect(await errorOf(await begin({ 'x-amz-acl': 'nobody' }))).toBe('400 InvalidArgument');
   });
 
   it('agree on a checksum at the beginning', async () => {

@@ -130,8 +130,6 @@ describe('PutObject', () => {
 
   it('answers 501 to features that would change what is stored', async () => {
     const cases: Record<string, string>[] = [
-      { 'x-amz-acl': 'public-read' },
-      { 'x-amz-grant-read': 'id="x"' },
       { 'x-amz-tagging': 'a=b' },
       { 'x-amz-object-lock-mode': 'GOVERNANCE' },
       { 'x-amz-object-lock-legal-hold': 'ON' },

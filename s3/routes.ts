@@ -4,18 +4,13 @@ import type { Operation } from './operation.ts';
 import { abortMultipartUpload } from './operations/abort_multipart_upload.ts';
 import {
   getBucketAccelerate,
-  getBucketAcl,
   getBucketLifecycle,
   getBucketLogging,
   getBucketNotification,
-  getBucketOwnershipControls,
-  getBucketPolicy,
-  getBucketPolicyStatus,
   getBucketReplication,
   getBucketTagging,
   getBucketWebsite,
   getObjectLockConfiguration,
-  getPublicAccessBlock,
 } from './operations/bucket_configuration.ts';
 import {
   deleteBucketEncryption,
@@ -25,6 +20,13 @@ import {
 import { deleteBucketCors, getBucketCors, putBucketCors } from './operations/bucket_cors.ts';
 import { getBucketRequestPayment, putBucketRequestPayment } from './operations/bucket_request_payment.ts';
 import { getBucketVersioning, putBucketVersioning } from './operations/bucket_versioning.ts';
+import { getBucketAcl, putBucketAcl } from './operations/bucket_acl.ts';
+import {
+  deleteBucketPolicy,
+  getBucketPolicy,
+  getBucketPolicyStatus,
+  putBucketPolicy,
+} from './operations/bucket_policy.ts';
 import { completeMultipartUpload } from './operations/complete_multipart_upload.ts';
 import { copyObject } from './operations/copy_object.ts';
 import { createBucket } from './operations/create_bucket.ts';
@@ -34,7 +36,6 @@ import { deleteObject } from './operations/delete_object.ts';
 import { deleteObjects } from './operations/delete_objects.ts';
 import { getBucketLocation } from './operations/get_bucket_location.ts';
 import { getObject } from './operations/get_object.ts';
-import { getObjectAcl } from './operations/get_object_acl.ts';
 import { getObjectAttributes } from './operations/get_object_attributes.ts';
 import { getObjectTagging } from './operations/get_object_tagging.ts';
 import { headBucket } from './operations/head_bucket.ts';
@@ -46,6 +47,17 @@ import { listObjectsV2 } from './operations/list_objects_v2.ts';
 import { listObjectVersions } from './operations/list_object_versions.ts';
 import { listParts } from './operations/list_parts.ts';
 import { preflight } from './operations/preflight.ts';
+import { getObjectAcl, putObjectAcl } from './operations/object_acl.ts';
+import {
+  deleteBucketOwnershipControls,
+  getBucketOwnershipControls,
+  putBucketOwnershipControls,
+} from './operations/ownership_controls.ts';
+import {
+  deletePublicAccessBlock,
+  getPublicAccessBlock,
+  putPublicAccessBlock,
+} from './operations/public_access_block.ts';
 import { putObject } from './operations/put_object.ts';
 import { uploadPart } from './operations/upload_part.ts';
 import { uploadPartCopy } from './operations/upload_part_copy.ts';
@@ -138,9 +150,16 @@ export const routes: readonly Route[] = [
   route('PUT', 'bucket', putBucketEncryption, { query: ['encryption'] }),
   route('PUT', 'bucket', putBucketRequestPayment, { query: ['requestPayment'] }),
   route('PUT', 'bucket', putBucketVersioning, { query: ['versioning'] }),
+  route('PUT', 'bucket', putBucketAcl, { query: ['acl'] }),
+  route('PUT', 'bucket', putBucketPolicy, { query: ['policy'] }),
+  route('PUT', 'bucket', putBucketOwnershipControls, { query: ['ownershipControls'] }),
+  route('PUT', 'bucket', putPublicAccessBlock, { query: ['publicAccessBlock'] }),
   route('PUT', 'bucket', createBucket),
   route('DELETE', 'bucket', deleteBucketCors, { query: ['cors'] }),
   route('DELETE', 'bucket', deleteBucketEncryption, { query: ['encryption'] }),
+  route('DELETE', 'bucket', deleteBucketPolicy, { query: ['policy'] }),
+  route('DELETE', 'bucket', deleteBucketOwnershipControls, { query: ['ownershipControls'] }),
+  route('DELETE', 'bucket', deletePublicAccessBlock, { query: ['publicAccessBlock'] }),
   route('DELETE', 'bucket', deleteBucket),
   route('POST', 'bucket', deleteObjects, { query: ['delete'] }),
 
@@ -153,6 +172,7 @@ export const routes: readonly Route[] = [
   route('GET', 'object', getObjectAttributes, { query: ['attributes'], optional: ['versionId'] }),
   route('GET', 'object', getObject, { optional: ['versionId', 'partNumber', ...overrideParameters] }),
   route('HEAD', 'object', headObject, { optional: ['versionId', 'partNumber', ...overrideParameters] }),
+  route('PUT', 'object', putObjectAcl, { query: ['acl'], optional: ['versionId'] }),
   route('PUT', 'object', uploadPartCopy, { query: ['partNumber', 'uploadId'], header: 'x-amz-copy-source' }),
   route('PUT', 'object', uploadPart, { query: ['partNumber', 'uploadId'] }),
   route('PUT', 'object', copyObject, { header: 'x-amz-copy-source' }),

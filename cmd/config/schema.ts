@@ -101,6 +101,7 @@ export const configSchema = z.strictObject({
         secret_access_key: z.string().min(8),
         account_id: name,
         name: name,
+        email: z.email().optional(),
         admin: z.boolean().default(false),
         policy: z.array(grant).default([{ bucket: '*', actions: ['s3:*'] }]),
       }),

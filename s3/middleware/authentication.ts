@@ -40,9 +40,10 @@ export function authentication(options: AuthenticationOptions): ReturnType<typeo
     if (authenticated.kind === 'anonymous') {
       exchange.caller = { kind: 'anonymous' };
     } else {
-      const { credential, presigned } = authenticated;
+      const { credential, presigned, signedAtMs } = authenticated;
       const owner = { id: credential.accountId, displayName: credential.displayName };
-      exchange.caller = { kind: 'signed', credential, owner, presigned };
+      const authType = presigned ? 'REST-QUERY-STRING' : 'REST-HEADER';
+      exchange.caller = { kind: 'signed', credential, owner, presigned, authType, signedAtMs };
       if (presigned && exchange.query !== undefined) {
         exchange.headers = exchange.headers.withDefaults(hoistedHeaders(exchange.query));
       }

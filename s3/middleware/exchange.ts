@@ -37,6 +37,7 @@ export function beginExchange(options: ExchangeOptions): ReturnType<typeof creat
         ...common,
         method: c.req.raw.method,
         target: splitTarget(c.env.target ?? url),
+        remoteAddress: undefined,
         scheme: url.startsWith('https:') ? 'https' : 'http',
         headers: RequestHeaders.fromWeb(c.req.raw.headers),
         body: new WebClientBody(c.req.raw),
@@ -51,6 +52,7 @@ export function beginExchange(options: ExchangeOptions): ReturnType<typeof creat
         ...common,
         method: incoming.method ?? 'GET',
         target: splitTarget(c.env.target ?? incoming.url ?? '/'),
+        remoteAddress: incoming.socket.remoteAddress,
         scheme: 'encrypted' in incoming.socket ? 'https' : 'http',
         headers: RequestHeaders.fromRaw(incoming.rawHeaders),
         body: new IncomingClientBody(

@@ -5,7 +5,6 @@ import type { Call } from '../exchange.ts';
 import { xmlReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
 import { root } from '../xml/write.ts';
-import { accessControlPolicy } from './access_control.ts';
 
 /**
  * Reads of bucket configuration that can't be set yet. They answer what S3 answers for a bucket on which nothing was
@@ -51,19 +50,6 @@ export const getBucketAccelerate = empty(
   root('AccelerateConfiguration'),
 );
 
-export const getBucketAcl: Operation = {
-  name: 'GetBucketAcl',
-  async handle(call) {
-    return xmlReply(accessControlPolicy(await readableBucket(call, 's3:GetBucketAcl')));
-  },
-};
-
-export const getBucketPolicy = unset('GetBucketPolicy', 's3:GetBucketPolicy', 'NoSuchBucketPolicy');
-export const getBucketPolicyStatus = unset(
-  'GetBucketPolicyStatus',
-  's3:GetBucketPolicyStatus',
-  'NoSuchBucketPolicy',
-);
 export const getBucketLifecycle = unset(
   'GetBucketLifecycleConfiguration',
   's3:GetLifecycleConfiguration',
@@ -84,14 +70,4 @@ export const getObjectLockConfiguration = unset(
   'GetObjectLockConfiguration',
   's3:GetBucketObjectLockConfiguration',
   'ObjectLockConfigurationNotFoundError',
-);
-export const getPublicAccessBlock = unset(
-  'GetPublicAccessBlock',
-  's3:GetBucketPublicAccessBlock',
-  'NoSuchPublicAccessBlockConfiguration',
-);
-export const getBucketOwnershipControls = unset(
-  'GetBucketOwnershipControls',
-  's3:GetBucketOwnershipControls',
-  'OwnershipControlsNotFoundError',
 );

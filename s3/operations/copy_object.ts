@@ -1,11 +1,13 @@
 import type { ObjectMetadata } from '../../backend/backend.ts';
 import { BackendError } from '../../backend/errors.ts';
+import { decideOwnership } from '../access/ownership.ts';
 import { authorize, signedOwner } from '../authorization.ts';
 import { S3Error } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { quoted } from '../http/answer_headers.ts';
 import { awakeXmlReply } from '../http/awake_reply.ts';
 import type { Operation } from '../operation.ts';
+import { headerAcl } from '../request/acl_request.ts';
 import { checksumElements, parseAlgorithm } from '../request/checksums.ts';
 import { typeOfKey } from '../request/content_type.ts';
 import { copySource } from '../request/copy_source.ts';
@@ -27,6 +29,7 @@ export const copyObject: Operation = {
   async handle(call) {
     refuseUnsupportedFeatures(call.headers);
     const owner = signedOwner(call);
+    const asked = await headerAcl(call.headers, call.services.accounts);
     const { source, encryption } = await refusedToTheAuthorized(call, 's3:PutObject', () => ({
       source: copySource(call),
       encryption: encryptionRequest(call.headers, transportOf(call)),
@@ -47,6 +50,7 @@ export const copyObject: Operation = {
       bucket: call.bucket,
       key: call.key,
       owner,
+      ownership: decideOwnership(call.caller, asked),
       source,
       authorize: authorize(call, 's3:PutObject'),
       signal: call.signal,

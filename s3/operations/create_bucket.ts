@@ -1,12 +1,19 @@
+import type { BucketSetting, Owner } from '../../backend/backend.ts';
 import { BackendError } from '../../backend/errors.ts';
+import { cannedAcl, encodeAcl } from '../access/acl.ts';
+import { objectOwnerships } from '../access/bucket_access.ts';
 import { requireGrant } from '../authorization.ts';
 import { S3Error } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { emptyReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
+import { headerAcl } from '../request/acl_request.ts';
+import { invalidArgument } from '../request/parameters.ts';
 import { refuseUnsupportedFeatures } from '../request/unsupported.ts';
 import { readXmlBody } from '../request/xml_body.ts';
 import { readXml } from '../xml/read.ts';
+import { grantsOf } from './bucket_acl.ts';
+import { checkAclGoesWith } from './ownership_controls.ts';
 
 const maxXmlBytes = 64 * 1024;
 
@@ -20,9 +27,10 @@ export const createBucket: Operation = {
     refuseUnsupportedFeatures(call.headers);
     const owner = requireGrant(call, 's3:CreateBucket', call.bucket);
     await checkLocation(call);
+    const settings = await accessSettings(call, owner);
     const { backend, region } = call.services;
     try {
-      await backend.createBucket({ bucket: call.bucket, owner, region });
+      await backend.createBucket({ bucket: call.bucket, owner, region, settings });
     } catch (error) {
       // In its oldest region S3 lets one create one's own bucket again.
       const again = error instanceof BackendError && error.code === 'BucketAlreadyOwnedByYou';
@@ -31,6 +39,24 @@ export const createBucket: Operation = {
     return emptyReply(200, { location: `/${encodeURIComponent(call.bucket)}` });
   },
 };
+
+/** What the headers say about access to the new bucket. @throws S3Error InvalidArgument, and as in `acl_request.ts`. */
+async function accessSettings(call: Call, owner: Owner): Promise<Map<BucketSetting, string>> {
+  const settings = new Map<BucketSetting, string>();
+  const asked = await headerAcl(call.headers, call.services.accounts);
+  const acl = asked === undefined ? cannedAcl('private', { owner }) : grantsOf(asked, owner);
+  const header = 'x-amz-object-ownership';
+  const text = call.headers.get(header);
+  if (text !== undefined) {
+    const ownership = objectOwnerships.find((rule) => rule === text);
+    if (ownership === undefined) throw invalidArgument(header, text, 'Invalid Object Ownership setting');
+    checkAclGoesWith(ownership, { acl, ownerId: owner.id });
+    settings.set('ownership', ownership);
+  }
+  const encoded = encodeAcl(acl, owner.id);
+  if (encoded !== undefined) settings.set('acl', encoded);
+  return settings;
+}
 
 /**
  * The region asked for must be the one we are in. Without one it is taken to be: clients of stores like this one

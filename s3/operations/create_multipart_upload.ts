@@ -1,10 +1,12 @@
 import type { CreateUploadRequest } from '../../backend/backend.ts';
+import { decideOwnership } from '../access/ownership.ts';
 import { authorize, signedOwner } from '../authorization.ts';
 import { S3Error } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { xmlReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
 import { isChecksumTypeAllowed } from '../../backend/checksums/checksums.ts';
+import { headerAcl } from '../request/acl_request.ts';
 import { parseAlgorithm, parseChecksumType } from '../request/checksums.ts';
 import { typeOfKey } from '../request/content_type.ts';
 import {
@@ -27,12 +29,14 @@ export const createMultipartUpload: Operation = {
     const encryption = await refusedToTheAuthorized(call, 's3:PutObject', () =>
       encryptionRequest(call.headers, transportOf(call)),
     );
+    const asked = await headerAcl(call.headers, call.services.accounts);
     const metadata = readMetadata(call.headers);
     const contentType = metadata.system.contentType ?? typeOfKey(call.key);
     const upload = await call.services.backend.createMultipartUpload({
       bucket: call.bucket,
       key: call.key,
       owner,
+      ownership: decideOwnership(call.caller, asked),
       metadata: { ...metadata, system: { ...metadata.system, contentType } },
       authorize: authorize(call, 's3:PutObject'),
       signal: call.signal,

@@ -1,5 +1,5 @@
 import type { DeleteObjectRequest, ObjectDeleted } from '../../backend/backend.ts';
-import { authorize, signedOwner } from '../authorization.ts';
+import { authorize, authorizeAnyPart } from '../authorization.ts';
 import { isRefusal, refusalOf, S3Error, type Refusal } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { xmlReply } from '../http/reply.ts';
@@ -28,15 +28,10 @@ type Outcome = { readonly deleted: ObjectDeleted } | { readonly refusal: Refusal
 export const deleteObjects: Operation = {
   name: 'DeleteObjects',
   async handle(call) {
-    signedOwner(call);
+    // Whether a key may be deleted is answered key by key; here only that any may.
     await call.services.backend.headBucket({
       bucket: call.bucket,
-      // Whether a key may be deleted is answered key by key; here only the bucket's owner is looked at.
-      authorize: (bucket) => {
-        if (call.caller.kind !== 'signed' || call.caller.owner.id !== bucket.owner.id) {
-          throw new S3Error('AccessDenied');
-        }
-      },
+      authorize: authorizeAnyPart(call, 's3:DeleteObject'),
       signal: call.signal,
     });
     const request = readXml(
@@ -112,6 +107,7 @@ async function deleteOne(call: Call, target: Target): Promise<Outcome> {
       authorize: authorize(
         call,
         target.versionId === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion',
+        { key: target.key, versionId: target.versionId },
       ),
       signal: call.signal,
     });

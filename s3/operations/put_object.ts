@@ -1,10 +1,12 @@
 import type { IncomingBody, ObjectMetadata } from '../../backend/backend.ts';
-import { authorize, signedOwner } from '../authorization.ts';
+import { decideOwnership, writerOf } from '../access/ownership.ts';
+import { authorize } from '../authorization.ts';
 import type { Call } from '../exchange.ts';
 import { quoted } from '../http/answer_headers.ts';
 import { emptyReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
 import { writeChecksum } from '../request/checksums.ts';
+import { headerAcl } from '../request/acl_request.ts';
 import { sniffContentType } from '../request/content_type.ts';
 import {
   encryptionHeaders,
@@ -23,7 +25,7 @@ export const putObject: Operation = {
   name: 'PutObject',
   async handle(call) {
     refuseUnsupportedFeatures(call.headers);
-    const owner = signedOwner(call);
+    const asked = await headerAcl(call.headers, call.services.accounts);
     const preconditions = writePreconditions(call.headers);
     const encryption = await refusedToTheAuthorized(call, 's3:PutObject', () =>
       encryptionRequest(call.headers, transportOf(call)),
@@ -35,7 +37,8 @@ export const putObject: Operation = {
     const written = await call.services.backend.putObject({
       bucket: call.bucket,
       key: call.key,
-      owner,
+      owner: writerOf(call.caller),
+      ownership: decideOwnership(call.caller, asked),
       metadata,
       body,
       authorize: authorize(call, 's3:PutObject'),

@@ -18,6 +18,7 @@ export function copySource(call: Call): ObjectSource {
   const authorize: Authorize = authorizeSource(
     call,
     versionId === undefined ? 's3:GetObject' : 's3:GetObjectVersion',
+    { key, versionId },
   );
   const preconditions = readPreconditions(call.headers, {
     nowMs: call.services.clock(),

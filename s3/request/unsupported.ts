@@ -3,16 +3,14 @@ import type { RequestHeaders } from '../http/headers.ts';
 
 /** Features that would change what is stored, and the values with which their headers ask for nothing. */
 const features: readonly { readonly header: string; readonly harmless?: readonly string[] }[] = [
-  { header: 'x-amz-acl', harmless: ['private', 'bucket-owner-full-control'] },
   { header: 'x-amz-tagging' },
   { header: 'x-amz-write-offset-bytes' },
   { header: 'x-amz-rename-source' },
-  { header: 'x-amz-object-ownership', harmless: ['BucketOwnerEnforced'] },
   { header: 'x-amz-bucket-object-lock-enabled', harmless: ['false', 'False'] },
 ];
 
 /** Families of headers, refused whatever they say. */
-const families: readonly string[] = ['x-amz-grant-', 'x-amz-object-lock-'];
+const families: readonly string[] = ['x-amz-object-lock-'];
 
 /**
  * Refuses what isn't there yet instead of storing something else than was asked for.

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import aws4 from 'aws4';
 import type { Credential } from '../../auth/credentials.ts';
+import { staticAccounts } from '../../auth/static_credentials.ts';
 import { createS3App, type S3App, type S3AppOptions } from '../app.ts';
 import { MemoryBackend } from './memory_backend.ts';
 
@@ -113,6 +114,7 @@ export function createHarness(options: Partial<S3AppOptions> = {}): Harness {
   const app = createS3App({
     backend,
     credentials: { find: (id) => Promise.resolve(known.find((credential) => credential.accessKeyId === id)) },
+    accounts: staticAccounts(known),
     region,
     clock: () => Date.now(),
     logger: { info: note('info'), warn: note('warn'), error: note('error') },
