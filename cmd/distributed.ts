@@ -15,6 +15,7 @@ import { clusterControl } from './cluster_control.ts';
 import { distributedView } from './distributed_view.ts';
 import { startGateway } from './gateway.ts';
 import { clusterMetrics } from './metrics.ts';
+import { notificationParts } from './notifications.ts';
 import { startRepair } from './repair.ts';
 import { openOwnNodes } from './shard_nodes.ts';
 import { LiveNodes } from './live_nodes.ts';
@@ -32,8 +33,9 @@ export interface DistributedParts {
 /** Shard nodes of this process, connections to the others, and the object engine over all of them. */
 export async function openDistributed(
   context: ProcessContext,
-  databases: readonly S3dbServer[],
+  process: { readonly databases: readonly S3dbServer[]; readonly metrics: Registry },
 ): Promise<DistributedParts> {
+  const { databases, metrics } = process;
   const { config, roles, lifecycle, logger, clock } = context;
   const own = await openOwnNodes(context);
   const nodes = await LiveNodes.open(context, own);
@@ -64,6 +66,7 @@ export async function openDistributed(
     contentCacheMs: config.gc.delay / 2,
     storageClasses: config.storage_classes.map(({ name }) => name),
     clock,
+    ...notificationParts(config, { logger, registry: metrics, holder }),
   });
   lifecycle.add('object engine', () => backend.close());
 
@@ -90,7 +93,7 @@ export async function startDistributed(
   registry: Registry,
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, lifecycle, logger, clock, identity } = context;
-  const { backend, nodes, database, state, registry: members } = await openDistributed(context, databases);
+  const { backend, nodes, database, state, registry: members } = await openDistributed(context, { databases, metrics: registry });
   const skew = new SkewWatch({ peers: () => nodes.peers, clock, logger });
   lifecycle.add('clock watch', async () => skew.close());
   void skew.check();

@@ -61,8 +61,9 @@ export async function openDistributedBackend(options: EmbedOptions): Promise<Emb
       },
       onReload: () => undefined,
     };
-    const databases = await startDatabases(context, createRegistry());
-    const { backend } = await openDistributed(context, databases);
+    const registry = createRegistry();
+    const databases = await startDatabases(context, registry);
+    const { backend } = await openDistributed(context, { databases, metrics: registry });
     return { backend, close: async () => lifecycle.close(30_000) };
   } catch (error) {
     await lifecycle.close(10_000);

@@ -6,12 +6,14 @@ import { nothingToRepair } from './admin/cluster_view.ts';
 import { UsageError } from './errors.ts';
 import { startGateway } from './gateway.ts';
 import { createRegistry } from './metrics.ts';
+import { notificationParts } from './notifications.ts';
 
 /** The filesystem backend behind a gateway, in this process. */
 export async function startFilesystem(
   context: ProcessContext,
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, lifecycle, logger, clock, identity } = context;
+  const registry = createRegistry();
   const backend = await openFilesystemBackend({
     basePath: config.base_path,
     region: config.region,
@@ -25,6 +27,7 @@ export async function startFilesystem(
     gcDelayMs: config.gc.delay,
     storageClasses: config.storage_classes.map(({ name }) => name),
     clock,
+    ...notificationParts(config, { logger, registry, holder: 'gateway' }),
   });
   lifecycle.add('filesystem backend', () => backend.close());
   const view = {
@@ -34,7 +37,7 @@ export async function startFilesystem(
     repair: async () => nothingToRepair,
     obstacles: async () => [],
   };
-  return startGateway(context, { backend, view, registry: createRegistry() });
+  return startGateway(context, { backend, view, registry });
 }
 
 /** Buckets of the config belong to the first account. */

@@ -10,6 +10,7 @@ import { bearerToken, loadMetricsToken } from './admin/metrics_token.ts';
 import type { ProcessContext } from './context.ts';
 import { openCredentials } from './credentials.ts';
 import { s3Metrics } from './metrics.ts';
+import { notificationTypes } from './notifications.ts';
 import { hostOf } from './roles.ts';
 
 /** How long requests in flight may take to finish once the process is to stop. */
@@ -55,6 +56,7 @@ export async function startGateway(
     clock,
     logger,
     metrics: s3Metrics(registry),
+    notifications: notificationTypes(config),
   });
   const server = await serveS3({ app, host: config.host, port: config.port, tls: certificate, logger });
   lifecycle.add('S3 listener', () => server.close(drainMs));

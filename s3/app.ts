@@ -33,6 +33,8 @@ export interface S3AppOptions {
   readonly limits?: Partial<S3Limits>;
   /** See `Services`; default: false. */
   readonly customerKeysOverHttp?: boolean;
+  /** Types of the destinations that events may go to, by name; default: none. */
+  readonly notifications?: ReadonlyMap<string, string>;
   /** Makes `x-amz-request-id`; default: random. */
   readonly requestId?: () => string;
 }
@@ -58,6 +60,7 @@ export function createS3App(options: S3AppOptions): S3App {
     metrics: options.metrics,
     limits: { ...defaultLimits, ...options.limits },
     customerKeysOverHttp: options.customerKeysOverHttp ?? false,
+    notifications: options.notifications ?? new Map<string, string>(),
     checksums: once(() => Checksums.load()),
   };
   const answerer = new Answerer({ services, hostId: randomBytes(24).toString('base64') });

@@ -28,6 +28,8 @@ export interface Services {
   readonly limits: S3Limits;
   /** Whether clients may send keys of theirs over plain HTTP: only where something in front of it speaks TLS. */
   readonly customerKeysOverHttp: boolean;
+  /** Types of the destinations that events may go to, by name. */
+  readonly notifications: ReadonlyMap<string, string>;
   /** Loaded when first needed. */
   readonly checksums: () => Promise<Checksums>;
 }

@@ -6,7 +6,6 @@ import {
   getBucketAccelerate,
   getBucketLifecycle,
   getBucketLogging,
-  getBucketNotification,
   getBucketReplication,
   getBucketTagging,
   getBucketWebsite,
@@ -18,6 +17,7 @@ import {
   putBucketEncryption,
 } from './operations/bucket_encryption.ts';
 import { deleteBucketCors, getBucketCors, putBucketCors } from './operations/bucket_cors.ts';
+import { getBucketNotification, putBucketNotification } from './operations/bucket_notification.ts';
 import { getBucketRequestPayment, putBucketRequestPayment } from './operations/bucket_request_payment.ts';
 import { getBucketVersioning, putBucketVersioning } from './operations/bucket_versioning.ts';
 import { getBucketAcl, putBucketAcl } from './operations/bucket_acl.ts';
@@ -148,6 +148,7 @@ export const routes: readonly Route[] = [
   route('HEAD', 'bucket', headBucket),
   route('PUT', 'bucket', putBucketCors, { query: ['cors'] }),
   route('PUT', 'bucket', putBucketEncryption, { query: ['encryption'] }),
+  route('PUT', 'bucket', putBucketNotification, { query: ['notification'] }),
   route('PUT', 'bucket', putBucketRequestPayment, { query: ['requestPayment'] }),
   route('PUT', 'bucket', putBucketVersioning, { query: ['versioning'] }),
   route('PUT', 'bucket', putBucketAcl, { query: ['acl'] }),

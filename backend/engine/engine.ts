@@ -68,6 +68,16 @@ export interface EngineOptions {
   readonly storageClasses?: readonly string[];
   /** Asked about every change of an object; what they answer goes into its batch. */
   readonly observers?: readonly ChangeObserver[];
+  /** What works behind the requests on the engine's state: started with it, closed before it. */
+  readonly workers?: readonly ((ports: EnginePorts) => EngineWorker)[];
+}
+
+/** What the engine shares with its workers. */
+export type EnginePorts = Pick<EngineContext, 'state' | 'logger' | 'clock' | 'randomBytes'>;
+
+export interface EngineWorker {
+  start(): void;
+  close(): Promise<void>;
 }
 
 export interface EncryptionOptions {
@@ -102,8 +112,9 @@ export async function openEngineAndContext(
   const { context, garbage } = await openContext(options);
   await checkKeys(context, options);
   for (const bucket of options.buckets ?? []) await ensureBucket(context, bucket);
-  garbage.start();
-  return { engine: new ObjectEngine(options.type, context, garbage), context };
+  const workers = [garbage, ...(options.workers ?? []).map((open) => open(context))];
+  for (const worker of workers) worker.start();
+  return { engine: new ObjectEngine(options.type, context, { garbage, workers }), context };
 }
 
 async function openContext(
@@ -168,11 +179,17 @@ class ObjectEngine implements Engine {
   readonly type: api.Backend['type'];
   readonly #context: EngineContext;
   readonly #garbage: GarbageWorker;
+  readonly #workers: readonly EngineWorker[];
 
-  constructor(type: api.Backend['type'], context: EngineContext, garbage: GarbageWorker) {
+  constructor(
+    type: api.Backend['type'],
+    context: EngineContext,
+    behind: { readonly garbage: GarbageWorker; readonly workers: readonly EngineWorker[] },
+  ) {
     this.type = type;
     this.#context = context;
-    this.#garbage = garbage;
+    this.#garbage = behind.garbage;
+    this.#workers = behind.workers;
   }
 
   listBuckets(request: api.ListBucketsRequest): Promise<api.BucketPage> {
@@ -250,7 +267,7 @@ class ObjectEngine implements Engine {
   async close(): Promise<void> {
     this.#context.protection.keys?.close();
     try {
-      await this.#garbage.close();
+      await closeAll(this.#workers);
     } finally {
       try {
         await this.#context.data.close();
@@ -266,4 +283,10 @@ class ObjectEngine implements Engine {
   ): Promise<Answer> {
     return translateErrors(this.#context, () => operation(this.#context, request));
   }
+}
+
+/** Each gets its chance, also where another fails. */
+async function closeAll(workers: readonly EngineWorker[]): Promise<void> {
+  const results = await Promise.allSettled(workers.map((worker) => worker.close()));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }

@@ -24,6 +24,9 @@ export interface FilesystemBackendOptions {
   readonly clock?: () => number;
   /** Names that objects may carry besides STANDARD. Files are kept in one way whatever they carry. */
   readonly storageClasses?: readonly string[];
+  /** As in `EngineOptions`. Objects of buckets with a `pathname` have no observers. */
+  readonly observers?: EngineOptions['observers'];
+  readonly workers?: EngineOptions['workers'];
 }
 
 /** `[[buckets]]` of the configuration. */
@@ -56,6 +59,8 @@ export async function openFilesystemBackend(options: FilesystemBackendOptions): 
       storageClasses: options.storageClasses ?? [],
       ...(options.encryption === undefined ? {} : { encryption: options.encryption }),
       ...(options.compressionLevel === undefined ? {} : { compressionLevel: options.compressionLevel }),
+      observers: options.observers ?? [],
+      workers: options.workers ?? [],
       ...(options.clock === undefined ? {} : { clock: options.clock }),
     });
     closing[0] = () => engine.close();

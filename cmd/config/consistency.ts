@@ -58,6 +58,9 @@ export function checkConsistency(config: Config): void {
   repeated(config.storage_classes.map(({ name }) => name)).forEach((name) =>
     report('storage_classes', `name '${name}' is given twice`),
   );
+  repeated(config.notifications.map((destination) => destination.name)).forEach((name) =>
+    report('notifications', `name '${name}' is given twice`),
+  );
   const pairs = new Set(config.db.map((db) => `${db.access_key_id}\0${db.secret_access_key}`));
   if (pairs.size > 1)
     report('db', 'access_key_id and secret_access_key must be the same pair in every [[db]]');

@@ -19,6 +19,27 @@ const duration = z
   .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'expected a duration such as "1h" or "30s"')
   .transform(parseDuration);
 
+const destinationName = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, 'expected up to 64 letters, digits, - and _ (it stands in an ARN)');
+
+const destination = z.discriminatedUnion('type', [
+  z.strictObject({
+    name: destinationName,
+    type: z.literal('webhook'),
+    url: z.url({ protocol: /^https?$/, error: 'expected an http or https URL' }),
+    /** Sent as it is in the Authorization header. */
+    authorization: z.string().min(1).optional(),
+  }),
+  z.strictObject({
+    name: destinationName,
+    type: z.literal('nats'),
+    servers: z.array(name).min(1),
+    subject: name,
+    token: z.string().min(1).optional(),
+  }),
+]);
+
 const grant = z.strictObject({ bucket: name, actions: z.array(name).min(1) });
 
 export const configSchema = z.strictObject({
@@ -59,6 +80,13 @@ export const configSchema = z.strictObject({
     .strictObject({ rate: size.default(50 * 1024 * 1024), down_after: duration.default(1_800_000) })
     .prefault({}),
   gc: z.strictObject({ delay: duration.default(3_600_000), epoch: duration.default(3_600_000) }).prefault({}),
+  notifications: z.array(destination).default([]),
+  events: z
+    .strictObject({
+      queue_limit: z.int().min(1).max(1_000_000).default(100_000),
+      retention: duration.default(86_400_000),
+    })
+    .prefault({}),
   db: z
     .array(
       z.strictObject({

@@ -39,11 +39,6 @@ function readableBucket(call: Call, action: string): Promise<BucketInfo> {
 }
 
 export const getBucketLogging = empty('GetBucketLogging', 's3:GetBucketLogging', root('BucketLoggingStatus'));
-export const getBucketNotification = empty(
-  'GetBucketNotificationConfiguration',
-  's3:GetBucketNotification',
-  root('NotificationConfiguration'),
-);
 export const getBucketAccelerate = empty(
   'GetBucketAccelerateConfiguration',
   's3:GetAccelerateConfiguration',

@@ -19,6 +19,8 @@ interface SettingOptions {
 export function putSetting(
   name: string,
   options: SettingOptions & {
+    /** Whether S3 wants a Content-MD5 or a checksum; default: it does. */
+    readonly digestRequired?: boolean;
     /** Checks the document and makes the setting's text of it; undefined where the document asks for nothing. */
     readonly read: (xml: Uint8Array, call: Call) => string | undefined | Promise<string | undefined>;
   },
@@ -28,7 +30,10 @@ export function putSetting(
     async handle(call) {
       // Who may not set it learns nothing of what would be wrong with the document.
       await call.services.backend.headBucket(requestOf(call, options));
-      const xml = await readXmlBody(call, { maxBytes: maxXmlBytes, digestRequired: true });
+      const xml = await readXmlBody(call, {
+        maxBytes: maxXmlBytes,
+        digestRequired: options.digestRequired ?? true,
+      });
       const text = await options.read(xml, call);
       await change(call, options, text);
       return emptyReply(200);

@@ -15,6 +15,7 @@ import {
   parseChecksumType,
 } from '../request/checksums.ts';
 import { encryptionHeaders, refusedToTheAuthorized, requestKey } from '../request/encryption.ts';
+import { originOf } from '../request/origin.ts';
 import { given, invalidArgument, maxPartNumber, uploadId } from '../request/parameters.ts';
 import { parseETags, writePreconditions } from '../request/preconditions.ts';
 import { readXmlBody } from '../request/xml_body.ts';
@@ -45,6 +46,7 @@ export const completeMultipartUpload: Operation = {
       uploadId: upload,
       parts,
       authorize: authorize(call, 's3:PutObject'),
+      origin: originOf(call),
       signal: call.signal,
       ...given('checksum', expected),
       ...given('sizeBytes', sizeBytes),

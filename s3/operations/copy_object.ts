@@ -18,6 +18,7 @@ import {
   transportOf,
 } from '../request/encryption.ts';
 import { readMetadata } from '../request/metadata.ts';
+import { originOf } from '../request/origin.ts';
 import { given } from '../request/parameters.ts';
 import { writePreconditions } from '../request/preconditions.ts';
 import { refuseUnsupportedFeatures } from '../request/unsupported.ts';
@@ -53,6 +54,7 @@ export const copyObject: Operation = {
       ownership: decideOwnership(call.caller, asked),
       source,
       authorize: authorize(call, 's3:PutObject'),
+      origin: originOf(call),
       signal: call.signal,
       ...given('storageClass', call.headers.get('x-amz-storage-class')),
       ...given('metadata', metadata),

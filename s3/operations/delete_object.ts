@@ -4,6 +4,7 @@ import { S3Error } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { emptyReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
+import { originOf } from '../request/origin.ts';
 import { given, versionId } from '../request/parameters.ts';
 import { httpDate, writePreconditions } from '../request/preconditions.ts';
 
@@ -16,6 +17,7 @@ export const deleteObject: Operation = {
       bucket: call.bucket,
       key: call.key,
       authorize: authorize(call, version === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion'),
+      origin: originOf(call),
       signal: call.signal,
       ...given('versionId', version),
       ...given('preconditions', deletePreconditions(call)),

@@ -4,6 +4,7 @@ import { isRefusal, refusalOf, S3Error, type Refusal } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { xmlReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
+import { originOf } from '../request/origin.ts';
 import { given } from '../request/parameters.ts';
 import { httpDate, parseETags } from '../request/preconditions.ts';
 import { readXmlBody } from '../request/xml_body.ts';
@@ -109,6 +110,7 @@ async function deleteOne(call: Call, target: Target): Promise<Outcome> {
         target.versionId === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion',
         { key: target.key, versionId: target.versionId },
       ),
+      origin: originOf(call),
       signal: call.signal,
     });
     return { deleted };

@@ -16,6 +16,7 @@ import {
 } from '../request/encryption.ts';
 import { readMetadata } from '../request/metadata.ts';
 import { objectBody } from '../request/object_body.ts';
+import { originOf } from '../request/origin.ts';
 import { given } from '../request/parameters.ts';
 import { writePreconditions } from '../request/preconditions.ts';
 import { refuseUnsupportedFeatures } from '../request/unsupported.ts';
@@ -42,6 +43,7 @@ export const putObject: Operation = {
       metadata,
       body,
       authorize: authorize(call, 's3:PutObject'),
+      origin: originOf(call),
       signal: call.signal,
       ...given('storageClass', call.headers.get('x-amz-storage-class')),
       ...given('preconditions', preconditions),

@@ -8,7 +8,7 @@ const run = promisify(execFile);
 /** Where the Python clients are installed; kept between runs. */
 export const venv = resolve('artifacts/clients/venv');
 /** Programs, each in the Debian package of its name. */
-const programs = ['rclone', 's3cmd', 'restic', 'docker-registry'];
+const programs = ['rclone', 's3cmd', 'restic', 'docker-registry', 'nats-server'];
 
 /**
  * Installs the clients from their registries: aws-cli and boto3 from PyPI into a virtual environment (pinned by
