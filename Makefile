@@ -47,6 +47,10 @@ e2e: $(WASM) ## real processes and real clients (aws-cli, boto3, AWS SDK, rclone
 e2e-large: $(WASM) ## files of up to 1 GB by every client (minutes; not part of CI)
 	vitest run --config tests/e2e-large/vitest.config.ts
 
+crash-points: $(WASM) ## stop a simulated machine at every write and sync of log and shard store; then with every known bug
+	node tests/crash/run.ts
+	node tests/crash/run.ts --mutants
+
 kill-node: $(WASM) ## kill -9 a shard node under load, a thousand times (half an hour; not part of CI)
 	node tests/campaign/kill_node.ts
 

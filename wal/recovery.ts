@@ -268,7 +268,7 @@ async function survey(
 
 /** Writes what is there again, so that the next fdatasync really covers it: see FORMAT.md, "Opening", 4. */
 async function rewrite(file: File, range: { readonly from: number; readonly to: number }): Promise<number> {
-  const buffer = Buffer.allocUnsafe(COPY_BYTES);
+  const buffer = Buffer.allocUnsafe(Math.min(COPY_BYTES, range.to - range.from));
   for (let at = range.from; at < range.to; at += COPY_BYTES) {
     const piece = buffer.subarray(0, Math.min(COPY_BYTES, range.to - at));
     const count = await file.read(piece, at);
@@ -287,7 +287,7 @@ async function copyTorn(
     await place.fileSystem.unlink(path);
   const target = await place.fileSystem.open(path, 'create');
   try {
-    const buffer = Buffer.allocUnsafe(COPY_BYTES);
+    const buffer = Buffer.allocUnsafe(Math.min(COPY_BYTES, range.to - range.from));
     for (let at = range.from; at < range.to; at += COPY_BYTES) {
       const piece = buffer.subarray(0, Math.min(COPY_BYTES, range.to - at));
       const count = await readAround(range.file, { target: piece, position: at });

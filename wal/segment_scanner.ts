@@ -171,7 +171,7 @@ class Window {
   constructor(source: ScanSource) {
     this.#source = source;
     this.#chunkBytes = source.chunkBytes ?? DEFAULT_CHUNK_BYTES;
-    this.#headroomBytes = Math.min(MAX_HEADROOM_BYTES, this.#chunkBytes);
+    this.#headroomBytes = Math.min(MAX_HEADROOM_BYTES, this.#chunkBytes, source.to - source.from);
     this.start = source.from;
   }
 

@@ -29,6 +29,14 @@ interface Inode {
 
 type Entries = Map<string, Inode>;
 
+/** What happened to a directory: `name` is gone, or is this file, which is no longer called `from`. */
+interface EntryChange {
+  readonly directory: string;
+  readonly name: string;
+  readonly inode: Inode | undefined;
+  readonly from?: string;
+}
+
 /**
  * A disk in memory with the freedoms of a real one. On a crash, unsynced 512-byte sectors survive in any subset, also
  * within one write, the length of a file is anything between the old and the new one, and created, renamed and removed
@@ -37,6 +45,8 @@ type Entries = Map<string, Inode>;
 export class SimulatedDisk implements FileSystem {
   /** Decides the fate of each call. */
   fault: (operation: DiskOperation) => Fault = () => undefined;
+  /** Called before each operation that changes something, for `copy`. */
+  observe: (number: number) => void = () => undefined;
   /** The operation (by number) at which the machine stops; it may or may not be carried out. */
   crashAt: number | undefined;
   capacityBytes = Infinity;
@@ -44,7 +54,7 @@ export class SimulatedDisk implements FileSystem {
   readonly #random: Random;
   readonly #entries: Entries;
   #durableEntries: Entries;
-  #unsyncedEntryChanges: { readonly directory: string; readonly apply: (entries: Entries) => void }[] = [];
+  #unsyncedEntryChanges: EntryChange[] = [];
   readonly #locks = new Set<string>();
   #crashed = false;
 
@@ -66,7 +76,8 @@ export class SimulatedDisk implements FileSystem {
   /** The disk as the next start finds it. */
   afterCrash(): SimulatedDisk {
     const entries = this.#durableEntries;
-    for (const change of this.#unsyncedEntryChanges) if (this.#random.chance(0.5)) change.apply(entries);
+    for (const change of this.#unsyncedEntryChanges)
+      if (this.#random.chance(0.5)) applyChange(entries, change);
     for (const inode of entries.values()) this.#settle(inode);
     const next = new SimulatedDisk(this.#random, entries);
     next.capacityBytes = this.capacityBytes;
@@ -79,6 +90,33 @@ export class SimulatedDisk implements FileSystem {
     const next = new SimulatedDisk(this.#random, this.#entries);
     next.#durableEntries = this.#durableEntries;
     next.#unsyncedEntryChanges = this.#unsyncedEntryChanges;
+    next.capacityBytes = this.capacityBytes;
+    return next;
+  }
+
+  /** This disk as it is now, to be crashed while this one goes on. `random` decides what survives that crash. */
+  copy(random: Random): SimulatedDisk {
+    const copies = new Map<Inode, Inode>();
+    const copyOf = (inode: Inode): Inode => {
+      const known = copies.get(inode);
+      if (known !== undefined) return known;
+      const made = {
+        current: Buffer.from(inode.current),
+        durable: Buffer.from(inode.durable),
+        dirty: new Set(inode.dirty),
+        unreadable: [...inode.unreadable],
+      };
+      copies.set(inode, made);
+      return made;
+    };
+    const copied = (entries: Entries): Entries =>
+      new Map([...entries].map(([name, inode]) => [name, copyOf(inode)]));
+    const next = new SimulatedDisk(random, copied(this.#entries));
+    next.#durableEntries = copied(this.#durableEntries);
+    next.#unsyncedEntryChanges = this.#unsyncedEntryChanges.map((change) => ({
+      ...change,
+      inode: change.inode === undefined ? undefined : copyOf(change.inode),
+    }));
     next.capacityBytes = this.capacityBytes;
     return next;
   }
@@ -120,7 +158,7 @@ export class SimulatedDisk implements FileSystem {
         dirty: new Set(),
         unreadable: [],
       };
-      this.#changeEntries(name, (entries) => entries.set(name, created));
+      this.#changeEntries({ directory: path.dirname(name), name, inode: created });
       inode = created;
     }
     if (inode === undefined) throw systemError('ENOENT', name);
@@ -141,7 +179,7 @@ export class SimulatedDisk implements FileSystem {
   async syncDirectory(name: string): Promise<void> {
     await this.#operate('syncDirectory', name, () => {
       for (const change of this.#unsyncedEntryChanges)
-        if (change.directory === name) change.apply(this.#durableEntries);
+        if (change.directory === name) applyChange(this.#durableEntries, change);
       this.#unsyncedEntryChanges = this.#unsyncedEntryChanges.filter((change) => change.directory !== name);
     });
   }
@@ -149,16 +187,15 @@ export class SimulatedDisk implements FileSystem {
   async rename(from: string, to: string): Promise<void> {
     const inode = this.#inode(from);
     await this.#operate('rename', from, () => {
-      this.#changeEntries(to, (entries) => {
-        entries.delete(from);
-        entries.set(to, inode);
-      });
+      this.#changeEntries({ directory: path.dirname(to), name: to, inode, from });
     });
   }
 
   async unlink(name: string): Promise<void> {
     this.#inode(name);
-    await this.#operate('unlink', name, () => this.#changeEntries(name, (entries) => entries.delete(name)));
+    await this.#operate('unlink', name, () =>
+      this.#changeEntries({ directory: path.dirname(name), name, inode: undefined }),
+    );
   }
 
   async freeBytes(): Promise<number> {
@@ -191,14 +228,17 @@ export class SimulatedDisk implements FileSystem {
       },
       write: async (pieces, position) => {
         const bytes = Buffer.concat(pieces);
-        await this.#operate('write', name, () => {
+        const write = (part: Buffer): void => {
           try {
-            this.#write(inode, { bytes, position, name });
+            this.#write(inode, { bytes: part, position, name });
           } finally {
             // The kernel may write back at any time, unasked.
             if (this.#random.chance(0.2)) this.#sync(inode);
           }
-        });
+        };
+        // A write that finds no space has written as much as there was.
+        const partly = (): void => write(bytes.subarray(0, this.#random.below(bytes.length + 1)));
+        await this.#operate('write', name, () => write(bytes), partly);
       },
       dataSync: async () => {
         const lose = (): void => inode.dirty.clear();
@@ -256,40 +296,40 @@ export class SimulatedDisk implements FileSystem {
     inode.dirty = new Set();
   }
 
-  #changeEntries(name: string, apply: (entries: Entries) => void): void {
-    apply(this.#entries);
-    this.#unsyncedEntryChanges.push({ directory: path.dirname(name), apply });
+  #changeEntries(change: EntryChange): void {
+    applyChange(this.#entries, change);
+    this.#unsyncedEntryChanges.push(change);
   }
 
   async #operate(
     kind: DiskOperation['kind'],
     name: string,
     apply: () => void = () => undefined,
-    lose: () => void = () => undefined,
+    failing: () => void = () => undefined,
   ): Promise<void> {
     this.#alive();
     await Promise.resolve();
     this.#alive();
     this.operations += 1;
     const number = this.operations;
+    this.observe(number);
     if (number === this.crashAt) {
       this.#crashed = true;
       if (this.#random.chance(0.5)) apply();
       throw new DiskCrashedError(`crashed at operation ${number}: ${kind} ${name}`);
     }
-    const fault = await this.#meet({ kind, path: name, number });
-    if (fault === 'lose') {
-      lose();
-      throw systemError('EIO', name);
-    }
+    const fault = this.fault({ kind, path: name, number });
+    if (fault === 'hang') return new Promise(() => undefined);
+    if ((fault === 'lose' && kind === 'sync') || (fault === 'ENOSPC' && kind === 'write')) failing();
+    if (fault !== undefined) throw systemError(fault === 'lose' ? 'EIO' : fault, name);
     apply();
   }
 
-  async #meet(operation: DiskOperation): Promise<Fault> {
+  /** The fate of a read. */
+  async #meet(operation: DiskOperation): Promise<void> {
     const fault = this.fault(operation);
     if (fault === 'hang') return new Promise(() => undefined);
     if (fault === 'EIO' || fault === 'ENOSPC') throw systemError(fault, operation.path);
-    return fault;
   }
 
   #alive(): void {
@@ -307,6 +347,12 @@ export class SimulatedDisk implements FileSystem {
     for (const inode of this.#entries.values()) used += inode.current.length;
     return used;
   }
+}
+
+function applyChange(entries: Entries, { name, inode, from }: EntryChange): void {
+  if (from !== undefined) entries.delete(from);
+  if (inode === undefined) entries.delete(name);
+  else entries.set(name, inode);
 }
 
 function copySector(inode: Inode, sector: number): void {
