@@ -266,8 +266,17 @@ export interface HeadObjectRequest extends BucketRequest {
   readonly preconditions?: Preconditions;
   readonly range?: RangeRequest;
   readonly partNumber?: number;
+  /** Which of the object's parts to tell: those after a number, at most so many. */
+  readonly parts?: { readonly after: number; readonly max: number };
   /** The client's key (SSE-C): must be the object's own, and absent where it has none. */
   readonly customerKey?: Uint8Array;
+}
+
+/** A part of a finished object. */
+export interface ObjectPart {
+  readonly partNumber: number;
+  readonly sizeBytes: number;
+  readonly checksum?: Checksum;
 }
 
 /** As in the Range header: `start` alone reads to the end, `suffix` reads the last bytes. */
@@ -289,6 +298,8 @@ export interface ObjectHead {
   readonly lock?: ObjectLock;
   /** Of a multipart object. */
   readonly partsCount?: number;
+  /** Those that `parts` of the request asked for, of a multipart object. */
+  readonly parts?: readonly ObjectPart[];
   readonly storageClass: string;
   /** The range that is (or would be) answered, when one was asked for: 206. */
   readonly range?: { readonly start: number; readonly end: number };

@@ -115,9 +115,14 @@ describe('PutObject', () => {
       'x-amz-content-sha256': 'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
       'transfer-encoding': 'chunked',
     };
-    expect(await errorOf(await put('k', awsChunked('x'), headers))).toBe('411 MissingContentLength');
+    expect((await put('unknown', awsChunked('xyz'), headers)).status).toBe(200);
+    expect(s3.backend.buckets.get('b')?.objects.get('unknown')?.bytes.toString()).toBe('xyz');
+    const cut = awsChunked('xyz').slice(0, -7);
+    expect(await errorOf(await put('cut', cut, headers))).toBe('400 IncompleteBody');
     const limited = createHarness({ limits: { maxPutBytes: 3 } });
     limited.backend.addBucket('b', { owner: aliceOwner });
+    const unknown = { method: 'PUT', target: '/b/k', body: awsChunked('1234'), headers };
+    expect(await errorOf(await limited.send(unknown))).toBe('400 EntityTooLarge');
     const tooBig = await limited.send({ method: 'PUT', target: '/b/k', body: '1234' });
     expect(await errorOf(tooBig)).toBe('400 EntityTooLarge');
   });

@@ -1,4 +1,11 @@
-import type { Checksum, GetObjectRequest, HeadObjectRequest, ObjectHead, ObjectRead } from '../backend.ts';
+import type {
+  Checksum,
+  GetObjectRequest,
+  HeadObjectRequest,
+  ObjectHead,
+  ObjectPart,
+  ObjectRead,
+} from '../backend.ts';
 import { contentOf, type OpenedContent } from './content_rows.ts';
 import { mayHaveMoved, openContent } from './content_stream.ts';
 import type { EngineContext } from './context.ts';
@@ -7,7 +14,7 @@ import { checkKey } from './object_keys.ts';
 import { checkReaderKey, encryptionField } from './protection.ts';
 import { checkReadPreconditions, type ConditionedObject } from './preconditions.ts';
 import { resolvePart, resolveRange, type ByteRange } from './ranges.ts';
-import type { ContentRow, VersionRow } from './rows.ts';
+import type { ContentRow, PartOfContent, VersionRow } from './rows.ts';
 import { versioningOf } from './versioning.ts';
 
 const maxOpenAttempts = 4;
@@ -101,6 +108,9 @@ function headOf(request: HeadObjectRequest, version: VersionRow, content: Conten
     ...(version.lock === undefined ? {} : { lock: version.lock }),
     ...(checksum === undefined ? {} : { checksum }),
     ...(content.parts === undefined ? {} : { partsCount: content.parts.length }),
+    ...(content.parts === undefined || request.parts === undefined
+      ? {}
+      : { parts: partPage(content.parts, { ...request.parts, checksum }) }),
     ...(range === undefined ? {} : { range }),
   };
 }
@@ -108,6 +118,24 @@ function headOf(request: HeadObjectRequest, version: VersionRow, content: Conten
 function rangeOf(request: HeadObjectRequest, content: ContentRow): ByteRange | undefined {
   if (request.partNumber !== undefined) return resolvePart(content, request.partNumber);
   return request.range === undefined ? undefined : resolveRange(request.range, content.sizeBytes);
+}
+
+/** A page of an object's parts. */
+export function partPage(
+  parts: readonly PartOfContent[],
+  asked: { readonly after: number; readonly max: number; readonly checksum: Checksum | undefined },
+): ObjectPart[] {
+  const { after, max, checksum } = asked;
+  return parts
+    .filter(({ partNumber }) => partNumber > after)
+    .slice(0, max)
+    .map(({ partNumber, sizeBytes, checksum: raw }) => ({
+      partNumber,
+      sizeBytes,
+      ...(checksum === undefined || raw === undefined
+        ? {}
+        : { checksum: { ...checksum, value: Buffer.from(raw).toString('base64') } }),
+    }));
 }
 
 /** Of the part where one is asked for: clients compare it with the bytes that they get. */

@@ -44,7 +44,7 @@ export async function uploadPartCopy(
   const { range } = request;
   const { head } = await findObject(context, source, checkSourcePreconditions);
   if (range !== undefined && (range.start > range.end || range.end >= head.sizeBytes)) {
-    refuse('InvalidArgument', `Range specified is not valid for source object of size: ${head.sizeBytes}`);
+    refuse('InvalidRange', `Range specified is not valid for source object of size: ${head.sizeBytes}`);
   }
   const sizeBytes = range === undefined ? head.sizeBytes : range.end - range.start + 1;
   if (sizeBytes > maxSinglePutBytes) {

@@ -124,7 +124,7 @@ export class ServedBuckets implements Engine {
     await this.#engine.listParts({ ...request, partNumberMarker: 0, maxParts: 0 });
     const { sizeBytes } = await this.#headSource(source, request.signal);
     if (range !== undefined && (range.start > range.end || range.end >= sizeBytes)) {
-      refuse('InvalidArgument', `Range specified is not valid for source object of size: ${sizeBytes}`);
+      refuse('InvalidRange', `Range specified is not valid for source object of size: ${sizeBytes}`);
     }
     const read = await this.#openSource(source, request.signal, range);
     const lengthBytes = read.range === undefined ? read.sizeBytes : read.range.end - read.range.start + 1;

@@ -1,8 +1,10 @@
+import type { ObjectHead } from '../../backend/backend.ts';
 import { S3Error } from '../errors.ts';
+import type { Call } from '../exchange.ts';
 import { xmlReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
 import { checksumElements } from '../request/checksums.ts';
-import { given } from '../request/parameters.ts';
+import { given, invalidArgument } from '../request/parameters.ts';
 import { readObject } from '../request/read_request.ts';
 import { element, parent, root } from '../xml/write.ts';
 
@@ -26,8 +28,11 @@ export const getObjectAttributes: Operation = {
         ArgumentName: 'x-amz-object-attributes',
       });
     }
-    const object = await readObject(call, (request) => call.services.backend.headObject(request));
-    const partsCount = asked.has('ObjectParts') ? object.partsCount : undefined;
+    const page = partsPage(call);
+    const object = await readObject(call, (request) =>
+      // One more than is shown tells whether there are more.
+      call.services.backend.headObject({ ...request, parts: { after: page.after, max: page.max + 1 } }),
+    );
     return xmlReply(
       root(
         'GetObjectAttributesResponse',
@@ -35,7 +40,7 @@ export const getObjectAttributes: Operation = {
         asked.has('Checksum') && object.checksum !== undefined
           ? parent('Checksum', checksumElements(object.checksum))
           : '',
-        partsCount === undefined ? '' : parent('ObjectParts', element('PartsCount', partsCount)),
+        asked.has('ObjectParts') ? partsElement(object, page) : '',
         asked.has('StorageClass') ? element('StorageClass', object.storageClass) : '',
         asked.has('ObjectSize') ? element('ObjectSize', object.sizeBytes) : '',
       ),
@@ -48,3 +53,47 @@ export const getObjectAttributes: Operation = {
     );
   },
 };
+
+interface PartsPage {
+  readonly after: number;
+  readonly max: number;
+}
+
+const maxParts = 1000;
+
+function partsPage(call: Call): PartsPage {
+  return {
+    after: count(call, 'x-amz-part-number-marker') ?? 0,
+    max: Math.min(count(call, 'x-amz-max-parts') ?? maxParts, maxParts),
+  };
+}
+
+function count(call: Call, header: string): number | undefined {
+  const text = call.headers.get(header);
+  if (text === undefined) return undefined;
+  if (!/^\d{1,9}$/.test(text)) throw invalidArgument(header, text, `${header} must be a number of parts.`);
+  return Number(text);
+}
+
+/** Nothing for an object that was put as one piece. */
+function partsElement(object: ObjectHead, page: PartsPage): string {
+  if (object.partsCount === undefined) return '';
+  const found = object.parts ?? [];
+  const shown = found.slice(0, page.max);
+  return parent(
+    'ObjectParts',
+    element('PartsCount', object.partsCount),
+    element('PartNumberMarker', page.after),
+    element('NextPartNumberMarker', shown.at(-1)?.partNumber ?? page.after),
+    element('MaxParts', page.max),
+    element('IsTruncated', found.length > shown.length),
+    ...shown.map((part) =>
+      parent(
+        'Part',
+        element('PartNumber', part.partNumber),
+        element('Size', part.sizeBytes),
+        checksumElements(part.checksum, { type: false }),
+      ),
+    ),
+  );
+}

@@ -2,6 +2,7 @@ import { decodePayload } from '../../auth/payload.ts';
 import type { IncomingBody } from '../../backend/backend.ts';
 import { S3Error } from '../errors.ts';
 import type { Call } from '../exchange.ts';
+import { given } from './parameters.ts';
 import { checkedChecksum, checksumHeader, contentMd5, declaredChecksum } from './checksums.ts';
 
 /**
@@ -11,23 +12,19 @@ import { checkedChecksum, checksumHeader, contentMd5, declaredChecksum } from '.
 export function objectBody(call: Call): IncomingBody {
   const sizeBytes = declaredSize(call);
   const { maxPutBytes } = call.services.limits;
-  if (sizeBytes > maxPutBytes) {
-    throw new S3Error('EntityTooLarge', '', {
-      ProposedSize: String(sizeBytes),
-      MaxSizeAllowed: String(maxPutBytes),
-    });
-  }
+  if (sizeBytes !== undefined) checkSize(sizeBytes, maxPutBytes);
   const md5 = contentMd5(call.headers);
   const declared = declaredChecksum(call.headers);
-  const payload = decodePayload(call.body, call.payload, { sizeBytes });
-  const { stream } = payload;
+  const payload = decodePayload(call.body, call.payload, given('sizeBytes', sizeBytes));
+  const stream = sizeBytes === undefined ? atMost(payload.stream, maxPutBytes) : payload.stream;
+  const size = given('sizeBytes', sizeBytes);
   if (declared === undefined) {
-    return { stream, sizeBytes, ...(md5 === undefined ? {} : { contentMd5: md5 }) };
+    return { stream, ...size, ...(md5 === undefined ? {} : { contentMd5: md5 }) };
   }
   const { algorithm, value } = declared;
   return {
     stream,
-    sizeBytes,
+    ...size,
     ...(md5 === undefined ? {} : { contentMd5: md5 }),
     checksum: {
       algorithm,
@@ -47,14 +44,35 @@ export function objectBody(call: Call): IncomingBody {
   }
 }
 
+function checkSize(sizeBytes: number, maxBytes: number): void {
+  if (sizeBytes <= maxBytes) return;
+  throw new S3Error('EntityTooLarge', '', {
+    ProposedSize: String(sizeBytes),
+    MaxSizeAllowed: String(maxBytes),
+  });
+}
+
+async function* atMost(stream: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<Uint8Array> {
+  let sizeBytes = 0;
+  for await (const piece of stream) {
+    sizeBytes += piece.length;
+    checkSize(sizeBytes, maxBytes);
+    yield piece;
+  }
+}
+
 /**
- * The payload's size without framing. Only aws-chunked bodies may come in chunked transfer encoding, since only they
- * tell their size otherwise.
+ * The payload's size without framing; undefined for an aws-chunked body that doesn't tell it: there the last chunk
+ * shows whether all has come. Without framing nothing else would.
  */
-function declaredSize(call: Call): number {
-  const header = call.payload.kind === 'chunked' ? 'x-amz-decoded-content-length' : 'content-length';
+function declaredSize(call: Call): number | undefined {
+  const chunked = call.payload.kind === 'chunked';
+  const header = chunked ? 'x-amz-decoded-content-length' : 'content-length';
   const text = call.headers.get(header);
-  if (text === undefined) throw new S3Error('MissingContentLength');
+  if (text === undefined) {
+    if (chunked) return undefined;
+    throw new S3Error('MissingContentLength');
+  }
   if (!/^\d{1,15}$/.test(text)) {
     throw new S3Error('InvalidArgument', `${header} must be a number of bytes.`, { ArgumentName: header });
   }

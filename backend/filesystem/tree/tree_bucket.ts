@@ -15,6 +15,7 @@ import type { ChosenPart } from '../../engine/composite.ts';
 import { openContent } from '../../engine/content_stream.ts';
 import { checkReaderKey } from '../../engine/protection.ts';
 import type { EngineContext } from '../../engine/context.ts';
+import { partPage } from '../../engine/get_object.ts';
 import { refuse } from '../../engine/context.ts';
 import { contentIdOf, mintId } from '../../engine/ids.ts';
 import { ingest, type IngestedContent } from '../../engine/ingest.ts';
@@ -381,6 +382,9 @@ function headOf(request: api.HeadObjectRequest, object: Pick<TreeObject, 'facts'
     storageClass: STANDARD,
     ...(checksum === undefined ? {} : { checksum }),
     ...(facts.parts === undefined ? {} : { partsCount: facts.parts.length }),
+    ...(facts.parts === undefined || request.parts === undefined
+      ? {}
+      : { parts: partPage(facts.parts, { ...request.parts, checksum: facts.checksum }) }),
     ...(range === undefined ? {} : { range }),
   };
 }
