@@ -24,7 +24,6 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     replicas: { type: 'string', default: '3,5' },
     workers: { type: 'string', default: '10' },
-    damage: { type: 'boolean', default: false },
     rate: { type: 'string', default: '150' },
     artifacts: { type: 'string', default: 'artifacts/campaign' },
   },
@@ -103,15 +102,19 @@ async function run({ size, place, directory, network, random, violations }: Run)
       random: random.fork(),
       log: (line) => nemesisLines.write(`${line}\n`),
       onViolation,
-      damage: values.damage,
       endMs: performance.now() + minutesEach * 60_000,
     });
     await nemesis.whole('at the start');
     const history = new History();
     const clients = [
-      { name: 'client of all', database: await set.client() },
+      { name: 'REST client of all', database: await set.client() },
+      { name: 'lane client of all', database: set.laneClient() },
       ...(await Promise.all(
-        set.ids.map(async (id) => ({ name: `client of db ${id}`, database: await set.client([id]) })),
+        set.ids.map(async (id) =>
+          id % 2 === 0
+            ? { name: `REST client of db ${id}`, database: await set.client([id]) }
+            : { name: `lane client of db ${id}`, database: set.laneClient([id]) },
+        ),
       )),
     ];
     const workload = new Workload({

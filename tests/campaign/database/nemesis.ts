@@ -13,8 +13,6 @@ export interface NemesisOptions {
   readonly onViolation: (what: string) => void;
   /** Milliseconds on the `performance` clock; no fault begins later. */
   readonly endMs: number;
-  /** Whether a replica's files are damaged too, which a replica must find out and get over by itself. */
-  readonly damage: boolean;
 }
 
 /** How long a healthy majority may take to be whole again. */
@@ -122,12 +120,6 @@ export class Nemesis {
         run: () => this.#destroy('wiped', (id) => this.#options.set.wipe(id)),
       },
       { name: 'leave and join', weight: 1, run: () => this.#leaveAndJoin() },
-      ...(this.#options.damage ? this.#damages() : []),
-    ];
-  }
-
-  #damages(): Fault[] {
-    return [
       {
         name: 'flipped byte',
         weight: 1,

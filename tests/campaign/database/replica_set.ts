@@ -8,7 +8,9 @@ import { loadClusterSecret } from '../../../cmd/certificates/cluster_secret.ts';
 import { DatabaseClient } from '../../../s3db/client.ts';
 import { ClientEndpoint, type Answer, type Call } from '../../../s3db/client_endpoint.ts';
 import type { Database } from '../../../s3db/database.ts';
+import { LaneLink } from '../../../s3db/link/lane_link.ts';
 import { StateMachine } from '../../../s3db/state_machine.ts';
+import { dialPeer } from '../../../transport/peer.ts';
 import { certificateName } from '../../../transport/peer_name.ts';
 import type { TestNetwork } from '../network.ts';
 
@@ -53,6 +55,7 @@ export class ReplicaSet {
   #clusterId = '';
   #closed = false;
   #ca = '';
+  #secret: Uint8Array = new Uint8Array();
 
   private constructor(options: ReplicaSetOptions) {
     this.#options = options;
@@ -176,6 +179,27 @@ export class ReplicaSet {
     return client;
   }
 
+  /** A client of some replicas as a gateway is one, over the transport. Closed with the set. */
+  laneClient(ids: readonly number[] = this.ids): Database {
+    const links = ids.map((id) => {
+      const { host, port, raft_port } = this.addressOf(id);
+      const peer = dialPeer({
+        driver: this.#options.driver,
+        host,
+        port: raft_port,
+        peer: `db-${id}`,
+        self: 'gateway-1',
+        clusterId: this.#clusterId,
+        secret: this.#secret,
+        tls: { ca: this.#ca },
+      });
+      return new LaneLink(`${host}:${port}`, peer);
+    });
+    const client = DatabaseClient.over(links);
+    this.#clients.push(client);
+    return client;
+  }
+
   /** The digest of what a stopped replica holds, and at which index. */
   async digest(id: number): Promise<{ readonly index: number; readonly digest: string }> {
     const state = await StateMachine.open(this.directoryOf(id));
@@ -210,7 +234,9 @@ access_key_id = "${credentials.accessKeyId}"\nsecret_access_key = "${credentials
     await writeFile(this.#configFile, [top, `[transport]\ndriver = "${driver}"\n`, ...databases].join('\n'));
     await promisify(execFile)(binary, ['certs', '-config', this.#configFile]);
     this.#ca = await readFile(join(directory, 'data', 'certs', 'ca.pem'), 'utf8');
-    ({ clusterId: this.#clusterId } = await loadClusterSecret(join(directory, 'data', 'cluster.secret')));
+    const identity = await loadClusterSecret(join(directory, 'data', 'cluster.secret'));
+    this.#clusterId = identity.clusterId;
+    this.#secret = identity.secret;
     for (const id of this.ids) {
       const endpoint = this.#endpoint(id);
       const options = { endpoint, ca: this.#ca, region, ...credentials, connections: 4 };
