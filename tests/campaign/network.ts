@@ -29,6 +29,11 @@ export async function openNetwork(hosts: number): Promise<TestNetwork> {
   }
 }
 
+/** All hosts are this one; nothing can be cut. */
+export function loopbackNetwork(why: string): TestNetwork {
+  return new Loopback(why);
+}
+
 class Loopback implements TestNetwork {
   readonly canCut = false;
   readonly description: string;

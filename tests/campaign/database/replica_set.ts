@@ -41,6 +41,7 @@ export interface ReplicaStatus {
   readonly last_index: number;
   readonly voters: readonly (number | string)[];
   readonly learners: readonly (number | string)[];
+  readonly log?: { readonly syncs?: number };
 }
 
 /** The replicas of one database, each a process on a host of its own. */
@@ -91,6 +92,10 @@ export class ReplicaSet {
       this.unexpected.push(`db ${id} ended by itself: ${how}`);
     });
     this.#processes.set(id, replica);
+  }
+
+  pid(id: number): number | undefined {
+    return this.#processes.get(id)?.pid;
   }
 
   isRunning(id: number): boolean {
@@ -268,6 +273,10 @@ class ReplicaProcess {
       this.#exited = true;
       if (!this.#asked) onUnexpected(`exit ${String(code ?? signal)}`);
     });
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
   }
 
   get running(): boolean {
