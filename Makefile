@@ -9,7 +9,7 @@ CAMPAIGN_MINUTES ?= 5
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test check e2e e2e-large bench bench-memory sim sim-many campaign campaign-db conformance build clean
+.PHONY: help run cluster test check e2e e2e-large bench bench-memory bench-s3db sim sim-many campaign campaign-db conformance build clean
 .PHONY: bench-storage kill-node crash-points
 
 help: ## list the targets
@@ -77,6 +77,9 @@ bench-storage: $(WASM) ## erasure coding, log, shard store, transport, memory: e
 
 bench-memory: $(WASM) ## peak memory of each process while 1 GiB and 5 GiB objects go in and out
 	node tests/bench/memory.ts
+
+bench-s3db: $(WASM) ## the metadata database beside etcd, where it is installed: latency, throughput, ratios to the targets
+	node tests/bench/database.ts
 
 build: $(WASM) ## dist/, as the package holds it
 	rm -rf dist

@@ -139,6 +139,7 @@ function statusGauges(registry: Registry, sources: ReadonlyMap<number, () => Sta
   gauge('voters', 'Voters of the configuration in force', (s) => s.voters.length);
   gauge('learners', 'Learners of the configuration in force', (s) => s.learners.length);
   gauge('log_bytes', 'Bytes of the log on disk', (s) => s.log.bytes);
+  gauge('log_syncs', 'fdatasyncs of the log since the start of the process', (s) => s.log.syncs);
   gauge('log_segments', 'Segments of the log on disk', (s) => s.log.segments);
   gauge('disk_free_bytes', 'Free bytes of the disk', (s) => s.disk.free_bytes);
   gauge(

@@ -101,9 +101,9 @@ export class WalRaftStorage implements RaftStorage {
   }
 
   /** On disk. */
-  size(): { readonly segments: number; readonly bytes: number } {
-    const { segments } = this.#log;
-    return { segments: segments.length, bytes: segments.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
+  size(): { readonly segments: number; readonly bytes: number; readonly syncs: number } {
+    const { segments, syncs } = this.#log;
+    return { syncs, segments: segments.length, bytes: segments.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
   }
 
   async close(): Promise<void> {

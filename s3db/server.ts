@@ -43,6 +43,8 @@ export class S3dbServer {
   #rest: RestListener | undefined;
   #member: ClusterMember | undefined;
   #entering: Promise<void> | undefined;
+  /** Peers that were greeted in vain. */
+  readonly #unmet = new Set<Peer>();
   #learnTimer: NodeJS.Timeout | undefined;
   #learning: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -270,10 +272,13 @@ export class S3dbServer {
         const peer = this.#peers.bySlot.get(address.id);
         if (peer !== undefined && peer !== before) this.#meet(peer);
       }
+      const unmet = new Set(this.#unmet);
+      this.#unmet.clear();
       for (const slot of this.#member?.maintain() ?? []) {
         const peer = this.#peers.bySlot.get(slot);
-        if (peer?.state === 'up') this.#meet(peer);
+        if (peer !== undefined) unmet.add(peer);
       }
+      for (const peer of unmet) if (peer.state === 'up') this.#meet(peer);
     } catch (error) {
       if (!this.#closing.signal.aborted) this.#service.fail(error);
     }
@@ -283,6 +288,7 @@ export class S3dbServer {
     greet(peer, this.#greeting(), this.#closing.signal).then(
       (greeting) => {
         if (greeting !== undefined) this.#heard(greeting);
+        else this.#unmet.add(peer);
       },
       (error: unknown) => this.#service.fail(error),
     );

@@ -21,6 +21,8 @@ export interface AppendLog {
   readonly end: LogPoint;
   /** Ids of all segments, oldest first; the last is the active one. */
   readonly segments: readonly SegmentInfo[];
+  /** fdatasyncs since it was opened, one for each group of appends. */
+  readonly syncs: number;
   /** Seals the active segment and starts another. Resolves with the id of the new one. */
   roll(): Promise<number>;
   /** Unlinks a sealed segment once no reader holds it. */

@@ -116,6 +116,7 @@ export class Log implements AppendLog {
 
   #waiting: (WaitingAppend | WaitingRoll)[] = [];
   #waitingBytes = 0;
+  #syncs = 0;
   #readyWaiters: { readonly lengthBytes: number; readonly wake: () => void }[] = [];
   #running: Promise<void> | undefined;
   #failure: Error | undefined;
@@ -163,6 +164,10 @@ export class Log implements AppendLog {
 
   get failure(): Error | undefined {
     return this.#failure;
+  }
+
+  get syncs(): number {
+    return this.#syncs;
   }
 
   get segments(): readonly SegmentInfo[] {
@@ -402,6 +407,7 @@ export class Log implements AppendLog {
       }
       await file.dataSync();
     });
+    this.#syncs++;
     segment.sizeBytes += encoded.lengthBytes;
     this.#free.bytes -= encoded.lengthBytes;
     this.#nextSequence += records.length;

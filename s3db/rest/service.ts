@@ -62,6 +62,8 @@ export interface StatusInfo {
     readonly snapshot_index: number;
     readonly segments: number;
     readonly bytes: number;
+    /** fdatasyncs since the start of the process. */
+    readonly syncs: number;
   };
   readonly state: {
     /** The highest timestamp of any write applied. */
