@@ -20,6 +20,7 @@ export interface Backend {
   deleteObject(request: DeleteObjectRequest): Promise<ObjectDeleted>;
   copyObject(request: CopyObjectRequest): Promise<ObjectCopied>;
   updateObjectAcl(request: UpdateObjectAclRequest): Promise<ObjectAclUpdated>;
+  updateObject(request: UpdateObjectRequest): Promise<ObjectUpdated>;
 
   listObjects(request: ListObjectsRequest): Promise<ObjectPage>;
   listObjectVersions(request: ListVersionsRequest): Promise<VersionPage>;
@@ -365,6 +366,22 @@ export interface UpdateObjectAclRequest extends BucketRequest {
 
 export interface ObjectAclUpdated {
   /** Present where the bucket is versioned. */
+  readonly versionId?: string;
+}
+
+/** What is given replaces what was: no tags remove them all. */
+export interface UpdateObjectRequest extends BucketRequest {
+  readonly key: string;
+  readonly versionId?: string;
+  readonly tags?: Tags;
+  readonly retention?: Retention | 'none';
+  readonly legalHold?: boolean;
+  /** As in `DeleteObjectRequest`: what weakens a retention under GOVERNANCE needs it. */
+  readonly bypassGovernance?: Authorize;
+}
+
+export interface ObjectUpdated {
+  /** Present where the bucket is or was versioned. */
   readonly versionId?: string;
 }
 

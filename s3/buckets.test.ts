@@ -55,10 +55,6 @@ describe('buckets', () => {
       '400 MalformedXML',
     );
     expect(await errorOf(await create('bobs'))).toBe('409 BucketAlreadyExists');
-    const locked = { 'x-amz-bucket-object-lock-enabled': 'true' };
-    expect(await errorOf(await s3.send({ method: 'PUT', target: '/l', headers: locked }))).toBe(
-      '501 NotImplemented',
-    );
     expect(await errorOf(await s3.send({ method: 'PUT', target: '/n', as: null }))).toBe('403 AccessDenied');
     expect(await errorOf(await s3.send({ method: 'PUT', target: '/in-2', as: dropbox }))).toBe(
       '403 AccessDenied',

@@ -22,7 +22,10 @@ type HttpErrorCode =
   | 'MissingContentLength'
   | 'NoSuchBucketPolicy'
   | 'NoSuchCORSConfiguration'
+  | 'InvalidRetentionPeriod'
+  | 'InvalidTag'
   | 'NoSuchLifecycleConfiguration'
+  | 'NoSuchObjectLockConfiguration'
   | 'NoSuchPublicAccessBlockConfiguration'
   | 'NoSuchTagSet'
   | 'NoSuchWebsiteConfiguration'
@@ -153,6 +156,8 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
   InvalidRange: { status: 416, message: 'The requested range is not satisfiable' },
   InvalidRequest: { status: 400, message: 'Invalid Request' },
   InvalidStorageClass: { status: 400, message: 'The storage class you specified is not valid' },
+  InvalidRetentionPeriod: { status: 400, message: 'The retention period is not valid.' },
+  InvalidTag: { status: 400, message: 'The tag provided was not a valid tag.' },
   InvalidURI: { status: 400, message: "Couldn't parse the specified URI." },
   'KMS.NotFoundException': { status: 400, message: 'The key does not exist' },
   KeyTooLongError: { status: 400, message: 'Your key is too long' },
@@ -194,6 +199,10 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
   NoSuchLifecycleConfiguration: {
     status: 404,
     message: 'The lifecycle configuration does not exist',
+  },
+  NoSuchObjectLockConfiguration: {
+    status: 404,
+    message: 'The specified object does not have a ObjectLock configuration',
   },
   NoSuchPublicAccessBlockConfiguration: {
     status: 404,

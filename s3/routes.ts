@@ -7,9 +7,7 @@ import {
   getBucketLifecycle,
   getBucketLogging,
   getBucketReplication,
-  getBucketTagging,
   getBucketWebsite,
-  getObjectLockConfiguration,
 } from './operations/bucket_configuration.ts';
 import {
   deleteBucketEncryption,
@@ -19,6 +17,8 @@ import {
 import { deleteBucketCors, getBucketCors, putBucketCors } from './operations/bucket_cors.ts';
 import { getBucketNotification, putBucketNotification } from './operations/bucket_notification.ts';
 import { getBucketRequestPayment, putBucketRequestPayment } from './operations/bucket_request_payment.ts';
+import { getObjectLockConfiguration, putObjectLockConfiguration } from './operations/bucket_object_lock.ts';
+import { deleteBucketTagging, getBucketTagging, putBucketTagging } from './operations/bucket_tagging.ts';
 import { getBucketVersioning, putBucketVersioning } from './operations/bucket_versioning.ts';
 import { getBucketAcl, putBucketAcl } from './operations/bucket_acl.ts';
 import {
@@ -37,7 +37,6 @@ import { deleteObjects } from './operations/delete_objects.ts';
 import { getBucketLocation } from './operations/get_bucket_location.ts';
 import { getObject } from './operations/get_object.ts';
 import { getObjectAttributes } from './operations/get_object_attributes.ts';
-import { getObjectTagging } from './operations/get_object_tagging.ts';
 import { headBucket } from './operations/head_bucket.ts';
 import { headObject } from './operations/head_object.ts';
 import { listBuckets } from './operations/list_buckets.ts';
@@ -58,6 +57,13 @@ import {
   getPublicAccessBlock,
   putPublicAccessBlock,
 } from './operations/public_access_block.ts';
+import {
+  getObjectLegalHold,
+  getObjectRetention,
+  putObjectLegalHold,
+  putObjectRetention,
+} from './operations/object_lock.ts';
+import { deleteObjectTagging, getObjectTagging, putObjectTagging } from './operations/object_tagging.ts';
 import { putObject } from './operations/put_object.ts';
 import { uploadPart } from './operations/upload_part.ts';
 import { uploadPartCopy } from './operations/upload_part_copy.ts';
@@ -155,6 +161,9 @@ export const routes: readonly Route[] = [
   route('PUT', 'bucket', putBucketPolicy, { query: ['policy'] }),
   route('PUT', 'bucket', putBucketOwnershipControls, { query: ['ownershipControls'] }),
   route('PUT', 'bucket', putPublicAccessBlock, { query: ['publicAccessBlock'] }),
+  route('PUT', 'bucket', putBucketTagging, { query: ['tagging'] }),
+  route('DELETE', 'bucket', deleteBucketTagging, { query: ['tagging'] }),
+  route('PUT', 'bucket', putObjectLockConfiguration, { query: ['object-lock'] }),
   route('PUT', 'bucket', createBucket),
   route('DELETE', 'bucket', deleteBucketCors, { query: ['cors'] }),
   route('DELETE', 'bucket', deleteBucketEncryption, { query: ['encryption'] }),
@@ -170,6 +179,12 @@ export const routes: readonly Route[] = [
   }),
   route('GET', 'object', getObjectAcl, { query: ['acl'], optional: ['versionId'] }),
   route('GET', 'object', getObjectTagging, { query: ['tagging'], optional: ['versionId'] }),
+  route('PUT', 'object', putObjectTagging, { query: ['tagging'], optional: ['versionId'] }),
+  route('DELETE', 'object', deleteObjectTagging, { query: ['tagging'], optional: ['versionId'] }),
+  route('GET', 'object', getObjectRetention, { query: ['retention'], optional: ['versionId'] }),
+  route('PUT', 'object', putObjectRetention, { query: ['retention'], optional: ['versionId'] }),
+  route('GET', 'object', getObjectLegalHold, { query: ['legal-hold'], optional: ['versionId'] }),
+  route('PUT', 'object', putObjectLegalHold, { query: ['legal-hold'], optional: ['versionId'] }),
   route('GET', 'object', getObjectAttributes, { query: ['attributes'], optional: ['versionId'] }),
   route('GET', 'object', getObject, { optional: ['versionId', 'partNumber', ...overrideParameters] }),
   route('HEAD', 'object', headObject, { optional: ['versionId', 'partNumber', ...overrideParameters] }),

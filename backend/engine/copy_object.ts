@@ -12,6 +12,7 @@ import { contentIdOf, mintId } from './ids.ts';
 import { ingestProtected, maxSinglePutBytes } from './ingest.ts';
 import { endStream } from './owned_stream.ts';
 import { checkKey } from './object_keys.ts';
+import { checkLockAsked } from './object_lock.ts';
 import { checkSourcePreconditions, checkWritePreconditions } from './preconditions.ts';
 import { protectionOf } from './protection.ts';
 import { commitContent, ownershipOf } from './put_object.ts';
@@ -27,6 +28,7 @@ export async function copyObject(context: EngineContext, request: CopyObjectRequ
   const target = await readTarget(context, request);
   checkWritePreconditions(request.preconditions, target.current?.row);
   ownershipOf(request, target.bucket.row);
+  checkLockAsked(context, request.lock, target.bucket.row);
   const asked = sourceRequest(source, request.signal);
   const size = (await findObject(context, asked, checkSourcePreconditions)).head.sizeBytes;
   if (size > maxSinglePutBytes) {

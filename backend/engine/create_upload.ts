@@ -5,6 +5,7 @@ import type { EngineContext } from './context.ts';
 import { refuse } from './context.ts';
 import { mintId, uploadIdText } from './ids.ts';
 import { checkKey } from './object_keys.ts';
+import { checkLockAsked } from './object_lock.ts';
 import { ownershipOf } from './put_object.ts';
 import { encryptionOf, type SseRow } from '../encryption/sse_row.ts';
 import { bucketEncryption } from './bucket_encryption.ts';
@@ -25,6 +26,7 @@ export async function createMultipartUpload(
   const sse = await commit<SseRow | undefined>(context, async () => {
     const bucket = await readBucket(context, request);
     const { owner, acl } = ownershipOf(request, bucket.row);
+    checkLockAsked(context, request.lock, bucket.row);
     const encryption = sseFor(context, request.encryption ?? bucketEncryption(bucket.row));
     const value = encodeUpload({
       bucketId: bucket.row.id,

@@ -2,6 +2,7 @@ import type { Condition, Operation } from '../../s3db/database.ts';
 import type { Checksum, ObjectLock, ObjectMetadata, Owner, Tags } from '../backend.ts';
 import type { EngineContext } from './context.ts';
 import { mintVersionId } from './ids.ts';
+import { checkRemovable, lockAt } from './object_lock.ts';
 import type { Growth } from './object_changes.ts';
 import { deletedKey, versionKey } from './row_keys.ts';
 import { encodeContent, encodeDeleted, encodeVersion, type ContentRow, type VersionRow } from './rows.ts';
@@ -46,17 +47,20 @@ export async function replaceCurrent(
   target: Target,
   version: NewVersion,
 ): Promise<VersionChange> {
-  const { checksum, tags, lock } = version;
-  const change = await putOnTop(context, target, {
-    contentId: version.contentId,
-    sizeBytes: version.sizeBytes,
-    etag: version.etag,
-    owner: version.owner,
-    storageClass: version.storageClass,
-    ...(checksum === undefined ? {} : { checksum: { algorithm: checksum.algorithm, type: checksum.type } }),
-    ...(version.acl === undefined ? {} : { acl: version.acl }),
-    ...(tags === undefined ? {} : { tags }),
-    ...(lock === undefined ? {} : { lock }),
+  const { checksum, tags } = version;
+  const change = await putOnTop(context, target, (mtimeMs) => {
+    const lock = lockAt(target.bucket.row, version.lock, mtimeMs);
+    return {
+      contentId: version.contentId,
+      sizeBytes: version.sizeBytes,
+      etag: version.etag,
+      owner: version.owner,
+      storageClass: version.storageClass,
+      ...(checksum === undefined ? {} : { checksum: { algorithm: checksum.algorithm, type: checksum.type } }),
+      ...(version.acl === undefined ? {} : { acl: version.acl }),
+      ...(tags === undefined ? {} : { tags }),
+      ...(lock === undefined ? {} : { lock }),
+    };
   });
   const content = encodeContent({
     sizeBytes: version.sizeBytes,
@@ -79,14 +83,14 @@ export async function markDeleted(
   target: Target,
   owner: Owner,
 ): Promise<VersionChange> {
-  return putOnTop(context, target, {
+  return putOnTop(context, target, () => ({
     contentId: new Uint8Array(0),
     sizeBytes: 0,
     etag: '',
     owner,
     storageClass: STANDARD,
     deleteMarker: true,
-  });
+  }));
 }
 
 /**
@@ -96,7 +100,7 @@ export async function markDeleted(
 async function putOnTop(
   context: EngineContext,
   target: Target,
-  version: Omit<VersionRow, 'bucketId' | 'versionId' | 'mtimeMs' | 'nullMtimeMs'>,
+  versionAt: (mtimeMs: number) => Omit<VersionRow, 'bucketId' | 'versionId' | 'mtimeMs' | 'nullMtimeMs'>,
 ): Promise<VersionChange> {
   const newest = headOf(target)?.row;
   const nowMs = Math.floor(context.clock());
@@ -105,7 +109,7 @@ async function putOnTop(
   const enabled = versioningOf(target.bucket.row) === 'Enabled';
   const replaced = enabled ? noVersion : await nullVersion(context, target);
   const row: VersionRow = {
-    ...version,
+    ...versionAt(mtimeMs),
     bucketId,
     mtimeMs,
     versionId: enabled ? mintVersionId(context, mtimeMs) : NULL_VERSION,
@@ -132,7 +136,10 @@ const noVersion = { conditions: [], operations: [], growth: { bytes: 0, versions
 async function nullVersion(context: EngineContext, target: Target): Promise<Omit<VersionChange, 'row'>> {
   const newest = headOf(target)?.row;
   const bucket = target.bucket.row.name;
+  const check = (row: VersionRow): void =>
+    checkRemovable(context, { key: target.key, row, bucket: target.bucket.row }, undefined);
   if (newest?.versionId === NULL_VERSION) {
+    check(newest);
     // Head and row in `versions` change together: the condition on the head is enough.
     return {
       conditions: [],
@@ -145,6 +152,7 @@ async function nullVersion(context: EngineContext, target: Target): Promise<Omit
   }
   const found = await readNull(context, { bucket, key: target.key }, target);
   if (found === undefined) return noVersion;
+  check(found.row);
   return {
     conditions: [rowUnchanged('versions', found.key, found)],
     operations: dropVersion(context, found),

@@ -4,6 +4,7 @@ import type { ObjectChange, ObjectEvent } from './object_changes.ts';
 import type { EngineContext } from './context.ts';
 import { markDeleted, shownVersionId, type VersionChange } from './current_version.ts';
 import { checkKey } from './object_keys.ts';
+import { checkRemovable } from './object_lock.ts';
 import { checkDeletePreconditions } from './preconditions.ts';
 import { removeOnly, removeVersion } from './remove_version.ts';
 import { headOf, readTarget, readVersionTarget, type Target } from './targets.ts';
@@ -58,6 +59,11 @@ async function remove(
   const answer = { versionId: request.versionId };
   if (version === undefined) return { ...nothing, result: answer };
   checkDeletePreconditions(request.preconditions, version.row);
+  checkRemovable(
+    context,
+    { key: request.key, row: version.row, bucket: target.bucket.row },
+    request.bypassGovernance,
+  );
   const change = await removeVersion(context, target, version);
   const wasMarker = version.row.deleteMarker === true;
   return {

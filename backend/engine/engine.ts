@@ -25,6 +25,7 @@ import { createMultipartUpload } from './create_upload.ts';
 import { deleteObject } from './delete_object.ts';
 import { GarbageWorker } from './garbage.ts';
 import { getObject, headObject } from './get_object.ts';
+import { LockClock } from './lock_clock.ts';
 import { listObjects } from './list_objects.ts';
 import { listParts } from './list_parts.ts';
 import { listMultipartUploads } from './list_uploads.ts';
@@ -33,6 +34,7 @@ import type { ChangeObserver } from './object_changes.ts';
 import { putObject } from './put_object.ts';
 import { SettingTexts } from './setting_texts.ts';
 import { translateErrors } from './translate_errors.ts';
+import { updateObject } from './update_object.ts';
 import { updateObjectAcl } from './update_object_acl.ts';
 import { uploadPart, uploadPartCopy } from './upload_part.ts';
 
@@ -56,6 +58,8 @@ export interface EngineOptions {
   readonly compressionLevel?: number;
   /** Milliseconds since 1970. */
   readonly clock?: () => number;
+  /** Milliseconds since whenever; nobody can set it. Default: the process's own. */
+  readonly monotonicClock?: () => number;
   readonly randomBytes?: (length: number) => Uint8Array;
   readonly contentCacheBytes?: number;
   /** For how long what was read of content is believed; default: for ever, which is right where content never moves. */
@@ -146,6 +150,10 @@ async function openContext(
     checksums: await Checksums.load(),
     contents: new ContentCache(options.contentCacheBytes ?? defaultContentCacheBytes, options.contentCacheMs),
     settingTexts: new SettingTexts(settingTextsBytes),
+    lockClock: new LockClock({
+      wall: options.clock ?? Date.now,
+      monotonic: options.monotonicClock ?? (() => performance.now()),
+    }),
     region: options.region,
     logger: options.logger,
     clock: options.clock ?? Date.now,
@@ -225,6 +233,10 @@ class ObjectEngine implements Engine {
   }
   updateObjectAcl(request: api.UpdateObjectAclRequest): Promise<api.ObjectAclUpdated> {
     return this.#run(updateObjectAcl, request);
+  }
+
+  updateObject(request: api.UpdateObjectRequest): Promise<api.ObjectUpdated> {
+    return this.#run(updateObject, request);
   }
 
   listObjects(request: api.ListObjectsRequest): Promise<api.ObjectPage> {

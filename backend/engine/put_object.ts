@@ -19,6 +19,7 @@ import { contentIdOf, mintId } from './ids.ts';
 import { discard, ingestProtected, type IngestedContent } from './ingest.ts';
 import type { ObjectEvent } from './object_changes.ts';
 import { checkKey } from './object_keys.ts';
+import { checkLockAsked } from './object_lock.ts';
 import { checkWritePreconditions } from './preconditions.ts';
 import { encryptionField, keyConditions, protectionOf } from './protection.ts';
 import type { ContentRow } from './rows.ts';
@@ -35,6 +36,7 @@ export async function putObject(context: EngineContext, request: PutObjectReques
   checkWritePreconditions(request.preconditions, target.current?.row);
   // What the bucket doesn't allow is refused before the body is asked for.
   ownershipOf(request, target.bucket.row);
+  checkLockAsked(context, request.lock, target.bucket.row);
   const algorithm = request.body.checksum?.algorithm ?? defaultAlgorithm;
   const content = await ingestProtected(context, {
     contentId: contentIdOf(request.bucket, request.key, mintId(context)),

@@ -67,7 +67,7 @@ export class ServedBuckets implements Engine {
   }
 
   async putObject(request: api.PutObjectRequest): Promise<api.ObjectWritten> {
-    this.#checkStorageClass(request);
+    this.#checkFeatures(request);
     return this.#on(request, (objects) => objects.putObject(this.#withoutAcl(request)));
   }
   getObject(request: api.GetObjectRequest): Promise<api.ObjectRead> {
@@ -109,8 +109,14 @@ export class ServedBuckets implements Engine {
     return refuseAcl();
   }
 
+  async updateObject(request: api.UpdateObjectRequest): Promise<api.ObjectUpdated> {
+    if (!this.#trees.has(request.bucket)) return this.#engine.updateObject(request);
+    await this.#engine.headBucket(request);
+    return refuseHere('tags or locks of objects');
+  }
+
   async createMultipartUpload(request: api.CreateUploadRequest): Promise<api.UploadCreated> {
-    this.#checkStorageClass(request);
+    this.#checkFeatures(request);
     if (request.encryption !== undefined && this.#trees.has(request.bucket)) refuseEncryption();
     return this.#engine.createMultipartUpload(this.#withoutAcl(request));
   }
@@ -195,8 +201,10 @@ export class ServedBuckets implements Engine {
     return tree === undefined ? operation(this.#engine) : this.#run(() => operation(tree));
   }
 
-  #checkStorageClass(request: { readonly bucket: string; readonly storageClass?: string }): void {
-    const { storageClass = 'STANDARD' } = request;
+  #checkFeatures(request: api.PutObjectRequest | api.CreateUploadRequest): void {
+    const { storageClass = 'STANDARD', tags, lock } = request;
+    const marked = lock !== undefined || (tags !== undefined && tags.size > 0);
+    if (this.#trees.has(request.bucket) && marked) refuseHere('tags or locks of objects');
     if (this.#trees.has(request.bucket) && storageClass !== 'STANDARD') refuseHere(`class ${storageClass}`);
   }
 

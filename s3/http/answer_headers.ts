@@ -1,5 +1,6 @@
 import type { ObjectHead } from '../../backend/backend.ts';
 import { writeChecksum } from '../request/checksums.ts';
+import { writeLock } from '../request/object_lock.ts';
 import { writeMetadata } from '../request/metadata.ts';
 
 /** `"etag"` */
@@ -20,6 +21,8 @@ export function objectHeaders(
   writeMetadata(object.metadata, headers);
   if (object.versionId !== undefined) headers['x-amz-version-id'] = object.versionId;
   if (object.storageClass !== 'STANDARD') headers['x-amz-storage-class'] = object.storageClass;
+  if (object.tags !== undefined) headers['x-amz-tagging-count'] = String(object.tags.size);
+  writeLock(object.lock, headers);
   if (object.range !== undefined) {
     headers['content-range'] = `bytes ${object.range.start}-${object.range.end}/${object.sizeBytes}`;
   }

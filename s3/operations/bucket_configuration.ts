@@ -50,7 +50,6 @@ export const getBucketLifecycle = unset(
   's3:GetLifecycleConfiguration',
   'NoSuchLifecycleConfiguration',
 );
-export const getBucketTagging = unset('GetBucketTagging', 's3:GetBucketTagging', 'NoSuchTagSet');
 export const getBucketWebsite = unset(
   'GetBucketWebsite',
   's3:GetBucketWebsite',
@@ -60,9 +59,4 @@ export const getBucketReplication = unset(
   'GetBucketReplication',
   's3:GetReplicationConfiguration',
   'ReplicationConfigurationNotFoundError',
-);
-export const getObjectLockConfiguration = unset(
-  'GetObjectLockConfiguration',
-  's3:GetBucketObjectLockConfiguration',
-  'ObjectLockConfigurationNotFoundError',
 );

@@ -1,4 +1,4 @@
-import { authorize, signedOwner } from '../authorization.ts';
+import { authorize } from '../authorization.ts';
 import { S3Error } from '../errors.ts';
 import { emptyReply, xmlReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
@@ -30,7 +30,6 @@ export const getBucketVersioning: Operation = {
 export const putBucketVersioning: Operation = {
   name: 'PutBucketVersioning',
   async handle(call) {
-    signedOwner(call);
     const bytes = await readXmlBody(call, { maxBytes: maxXmlBytes });
     const configuration = readXml(bytes, 'VersioningConfiguration');
     const mfaDelete = configuration.text('MfaDelete')?.trim();

@@ -1,7 +1,7 @@
-import type { ObjectMetadata } from '../../backend/backend.ts';
+import type { ObjectMetadata, ObjectSource } from '../../backend/backend.ts';
 import { BackendError } from '../../backend/errors.ts';
 import { decideOwnership } from '../access/ownership.ts';
-import { authorize, signedOwner } from '../authorization.ts';
+import { authorizeSource, signedOwner } from '../authorization.ts';
 import { S3Error } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { quoted } from '../http/answer_headers.ts';
@@ -19,6 +19,7 @@ import {
 } from '../request/encryption.ts';
 import { readMetadata } from '../request/metadata.ts';
 import { originOf } from '../request/origin.ts';
+import { objectMarks } from '../request/object_marks.ts';
 import { given } from '../request/parameters.ts';
 import { writePreconditions } from '../request/preconditions.ts';
 import { refuseUnsupportedFeatures } from '../request/unsupported.ts';
@@ -31,8 +32,9 @@ export const copyObject: Operation = {
     refuseUnsupportedFeatures(call.headers);
     const owner = signedOwner(call);
     const asked = await headerAcl(call.headers, call.services.accounts);
+    const newTags = checkDirective(call, 'x-amz-tagging-directive') === 'REPLACE';
     const { source, encryption } = await refusedToTheAuthorized(call, 's3:PutObject', () => ({
-      source: copySource(call),
+      source: newTags ? copySource(call) : withTags(call, copySource(call)),
       encryption: encryptionRequest(call.headers, transportOf(call)),
     }));
     const metadata = newMetadata(call);
@@ -53,7 +55,8 @@ export const copyObject: Operation = {
       owner,
       ownership: decideOwnership(call.caller, asked),
       source,
-      authorize: authorize(call, 's3:PutObject'),
+      ...objectMarks(call, { action: 's3:PutObject', ignoreTags: !newTags }),
+      ...(newTags && !call.headers.has('x-amz-tagging') ? { tags: new Map() } : {}),
       origin: originOf(call),
       signal: call.signal,
       ...given('storageClass', call.headers.get('x-amz-storage-class')),
@@ -78,6 +81,20 @@ export const copyObject: Operation = {
   },
 };
 
+/** Who copies tags has to be allowed to read them. */
+function withTags(call: Call, source: ObjectSource): ObjectSource {
+  const action = source.versionId === undefined ? 's3:GetObjectTagging' : 's3:GetObjectVersionTagging';
+  const { key, versionId } = source;
+  const check = authorizeSource(call, action, { key, versionId });
+  return {
+    ...source,
+    authorize: (bucket, object) => {
+      source.authorize(bucket, object);
+      if (object?.tags !== undefined && object.tags.size > 0) check(bucket, object);
+    },
+  };
+}
+
 /** A source that wasn't modified is a failed precondition here, since nothing is being read into a cache. */
 export async function asCopyRefusal<T>(copying: Promise<T>): Promise<T> {
   try {
@@ -91,7 +108,6 @@ export async function asCopyRefusal<T>(copying: Promise<T>): Promise<T> {
 
 /** @throws S3Error InvalidArgument for a directive that S3 doesn't know. */
 function newMetadata(call: Call): ObjectMetadata | undefined {
-  checkDirective(call, 'x-amz-tagging-directive');
   if (checkDirective(call, 'x-amz-metadata-directive') !== 'REPLACE') return undefined;
   const metadata = readMetadata(call.headers);
   const contentType = metadata.system.contentType ?? typeOfKey(call.key);

@@ -1,4 +1,5 @@
 import type { BucketSetting, Owner } from '../../backend/backend.ts';
+import { encodeLockConfiguration } from '../../backend/object_lock.ts';
 import { BackendError } from '../../backend/errors.ts';
 import { cannedAcl, encodeAcl } from '../access/acl.ts';
 import { objectOwnerships } from '../access/bucket_access.ts';
@@ -27,7 +28,7 @@ export const createBucket: Operation = {
     refuseUnsupportedFeatures(call.headers);
     const owner = requireGrant(call, 's3:CreateBucket', call.bucket);
     await checkLocation(call);
-    const settings = await accessSettings(call, owner);
+    const settings = new Map([...(await accessSettings(call, owner)), ...lockSettings(call)]);
     const { backend, region } = call.services;
     try {
       await backend.createBucket({ bucket: call.bucket, owner, region, settings });
@@ -56,6 +57,20 @@ async function accessSettings(call: Call, owner: Owner): Promise<Map<BucketSetti
   const encoded = encodeAcl(acl, owner.id);
   if (encoded !== undefined) settings.set('acl', encoded);
   return settings;
+}
+
+/** Object lock works on versions, so versioning comes with it. @throws S3Error InvalidArgument */
+function lockSettings(call: Call): ReadonlyMap<BucketSetting, string> {
+  const header = 'x-amz-bucket-object-lock-enabled';
+  const text = call.headers.get(header)?.toLowerCase() ?? 'false';
+  if (text === 'false') return new Map();
+  if (text !== 'true') throw invalidArgument(header, text, `${header} must be true or false.`);
+  requireGrant(call, 's3:PutBucketObjectLockConfiguration', call.bucket);
+  requireGrant(call, 's3:PutBucketVersioning', call.bucket);
+  return new Map([
+    ['versioning', 'Enabled'],
+    ['object-lock', encodeLockConfiguration({})],
+  ]);
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { CreateUploadRequest } from '../../backend/backend.ts';
 import { decideOwnership } from '../access/ownership.ts';
-import { authorize, signedOwner } from '../authorization.ts';
+import { signedOwner } from '../authorization.ts';
 import { S3Error } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { xmlReply } from '../http/reply.ts';
@@ -16,6 +16,7 @@ import {
   transportOf,
 } from '../request/encryption.ts';
 import { readMetadata } from '../request/metadata.ts';
+import { objectMarks } from '../request/object_marks.ts';
 import { given } from '../request/parameters.ts';
 import { refuseUnsupportedFeatures } from '../request/unsupported.ts';
 import { element, root } from '../xml/write.ts';
@@ -38,7 +39,7 @@ export const createMultipartUpload: Operation = {
       owner,
       ownership: decideOwnership(call.caller, asked),
       metadata: { ...metadata, system: { ...metadata.system, contentType } },
-      authorize: authorize(call, 's3:PutObject'),
+      ...objectMarks(call, { action: 's3:PutObject' }),
       signal: call.signal,
       ...given('storageClass', call.headers.get('x-amz-storage-class')),
       ...given('checksum', uploadChecksum(call)),

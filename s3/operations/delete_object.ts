@@ -4,6 +4,7 @@ import { S3Error } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { emptyReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
+import { bypass } from './object_lock.ts';
 import { originOf } from '../request/origin.ts';
 import { given, versionId } from '../request/parameters.ts';
 import { httpDate, writePreconditions } from '../request/preconditions.ts';
@@ -20,6 +21,7 @@ export const deleteObject: Operation = {
       origin: originOf(call),
       signal: call.signal,
       ...given('versionId', version),
+      ...bypass(call),
       ...given('preconditions', deletePreconditions(call)),
     });
     const headers: Record<string, string> = {};

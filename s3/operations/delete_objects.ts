@@ -11,6 +11,7 @@ import { readXmlBody } from '../request/xml_body.ts';
 import { checkKey } from '../resource.ts';
 import { readXml, type XmlElement } from '../xml/read.ts';
 import { element, parent, root } from '../xml/write.ts';
+import { bypass } from './object_lock.ts';
 import { wireCode } from '../error_reply.ts';
 
 /** 1,000 keys of 1,024 bytes, some of them escaped. */
@@ -105,6 +106,7 @@ async function deleteOne(call: Call, target: Target): Promise<Outcome> {
     const deleted = await call.services.backend.deleteObject({
       bucket: call.bucket,
       ...target,
+      ...bypass(call),
       authorize: authorize(
         call,
         target.versionId === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion',

@@ -15,6 +15,7 @@ import {
   transportOf,
 } from '../request/encryption.ts';
 import { readMetadata } from '../request/metadata.ts';
+import { objectMarks } from '../request/object_marks.ts';
 import { objectBody } from '../request/object_body.ts';
 import { originOf } from '../request/origin.ts';
 import { given } from '../request/parameters.ts';
@@ -31,6 +32,7 @@ export const putObject: Operation = {
     const encryption = await refusedToTheAuthorized(call, 's3:PutObject', () =>
       encryptionRequest(call.headers, transportOf(call)),
     );
+    const marks = objectMarks(call, { action: 's3:PutObject' });
     const { metadata, body } = await withContentType(call, {
       metadata: readMetadata(call.headers),
       body: objectBody(call),
@@ -42,7 +44,7 @@ export const putObject: Operation = {
       ownership: decideOwnership(call.caller, asked),
       metadata,
       body,
-      authorize: authorize(call, 's3:PutObject'),
+      ...marks,
       origin: originOf(call),
       signal: call.signal,
       ...given('storageClass', call.headers.get('x-amz-storage-class')),

@@ -23,7 +23,9 @@ import type {
   PartWritten,
   Preconditions,
   UpdateBucketSettingsRequest,
+  ObjectUpdated,
   UpdateObjectAclRequest,
+  UpdateObjectRequest,
   UploadRequest,
 } from '../../backend/backend.ts';
 import type { Checksum } from '../../backend/backend.ts';
@@ -254,6 +256,13 @@ export class MemoryBackend implements Backend {
     const bucket = this.buckets.get(request.bucket) as StoredBucket;
     const acl = request.change(bucket, existing(key, this.#object(objects, key)));
     objects.set(key, { ...object, ...(acl === undefined ? {} : { acl }) });
+    return {};
+  }
+
+  async updateObject(request: UpdateObjectRequest): Promise<ObjectUpdated> {
+    await this.#begin('updateObject', request);
+    const objects = this.#bucket(request.bucket, request.authorize, request.key);
+    this.#object(objects, request.key);
     return {};
   }
 

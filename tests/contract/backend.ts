@@ -10,6 +10,7 @@ import { ownershipCases } from './backend_ownership.ts';
 import { preconditionCases } from './backend_preconditions.ts';
 import { bucketRaceCases, raceCases } from './backend_races.ts';
 import { settingCases } from './backend_settings.ts';
+import { markCases } from './backend_marks.ts';
 import { versionCases } from './backend_versions.ts';
 
 interface OpenedBackend {
@@ -46,6 +47,7 @@ export function backendContract(
       settingCases(backend);
       ownershipCases(backend);
       versionCases(backend);
+      markCases(backend);
       neighbourCases(backend);
     }
     objectCases(backend);

@@ -99,14 +99,14 @@ export async function keysOf(backend: Backend, bucket: string, prefix = ''): Pro
 export async function startUpload(
   backend: Backend,
   where: { readonly bucket: string; readonly key: string },
-  more: { readonly checksum?: Parameters<Backend['createMultipartUpload']>[0]['checksum'] } = {},
+  more: Pick<Parameters<Backend['createMultipartUpload']>[0], 'checksum' | 'tags' | 'lock'> = {},
 ): Promise<{ bucket: string; key: string; uploadId: string; authorize: typeof anyone }> {
   const { uploadId } = await backend.createMultipartUpload({
     ...where,
     owner: alice,
     metadata: plain,
     authorize: anyone,
-    ...(more.checksum === undefined ? {} : { checksum: more.checksum }),
+    ...more,
   });
   return { ...where, uploadId, authorize: anyone };
 }
