@@ -13,6 +13,7 @@ import type { ProcessContext } from './context.ts';
 import { connectDatabase, type ConnectedDatabase } from './databases.ts';
 import { clusterControl } from './cluster_control.ts';
 import { distributedView } from './distributed_view.ts';
+import { openWithKeys, protectionOptions } from './encryption.ts';
 import { startGateway } from './gateway.ts';
 import { clusterMetrics } from './metrics.ts';
 import { notificationParts } from './notifications.ts';
@@ -55,19 +56,22 @@ export async function openDistributed(
     membersVersion: () => nodes.version,
     epochs: epochTimes(config),
   });
-  const backend = await openEngine({
-    type: 'distributed',
-    state,
-    data,
-    region: config.region,
-    logger,
-    gcDelayMs: config.gc.delay,
-    // A shard that was moved is freed after the delay: by then nobody reads by its old place.
-    contentCacheMs: config.gc.delay / 2,
-    storageClasses: config.storage_classes.map(({ name }) => name),
-    clock,
-    ...notificationParts(config, { logger, registry: metrics, holder }),
-  });
+  const backend = await openWithKeys(context, () =>
+    openEngine({
+      type: 'distributed',
+      state,
+      data,
+      region: config.region,
+      logger,
+      gcDelayMs: config.gc.delay,
+      // A shard that was moved is freed after the delay: by then nobody reads by its old place.
+      contentCacheMs: config.gc.delay / 2,
+      storageClasses: config.storage_classes.map(({ name }) => name),
+      clock,
+      ...notificationParts(config, { logger, registry: metrics, holder }),
+      ...protectionOptions(context),
+    }),
+  );
   lifecycle.add('object engine', () => backend.close());
 
   const registry = await openMembership(context, { state, nodes });
@@ -93,7 +97,13 @@ export async function startDistributed(
   registry: Registry,
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, lifecycle, logger, clock, identity } = context;
-  const { backend, nodes, database, state, registry: members } = await openDistributed(context, { databases, metrics: registry });
+  const {
+    backend,
+    nodes,
+    database,
+    state,
+    registry: members,
+  } = await openDistributed(context, { databases, metrics: registry });
   const skew = new SkewWatch({ peers: () => nodes.peers, clock, logger });
   lifecycle.add('clock watch', async () => skew.close());
   void skew.check();

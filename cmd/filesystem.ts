@@ -3,6 +3,7 @@ import { openFilesystemBackend } from '../backend/filesystem/filesystem_backend.
 import type { Config } from './config/config.ts';
 import type { ProcessContext } from './context.ts';
 import { nothingToRepair } from './admin/cluster_view.ts';
+import { openWithKeys, protectionOptions } from './encryption.ts';
 import { UsageError } from './errors.ts';
 import { startGateway } from './gateway.ts';
 import { createRegistry } from './metrics.ts';
@@ -14,21 +15,24 @@ export async function startFilesystem(
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, lifecycle, logger, clock, identity } = context;
   const registry = createRegistry();
-  const backend = await openFilesystemBackend({
-    basePath: config.base_path,
-    region: config.region,
-    logger,
-    buckets: config.buckets.map(({ name, pathname, public: open }) => ({
-      name,
-      owner: firstOwner(config),
-      public: open,
-      ...(pathname === undefined ? {} : { pathname }),
-    })),
-    gcDelayMs: config.gc.delay,
-    storageClasses: config.storage_classes.map(({ name }) => name),
-    clock,
-    ...notificationParts(config, { logger, registry, holder: 'gateway' }),
-  });
+  const backend = await openWithKeys(context, () =>
+    openFilesystemBackend({
+      basePath: config.base_path,
+      region: config.region,
+      logger,
+      buckets: config.buckets.map(({ name, pathname, public: open }) => ({
+        name,
+        owner: firstOwner(config),
+        public: open,
+        ...(pathname === undefined ? {} : { pathname }),
+      })),
+      gcDelayMs: config.gc.delay,
+      storageClasses: config.storage_classes.map(({ name }) => name),
+      clock,
+      ...notificationParts(config, { logger, registry, holder: 'gateway' }),
+      ...protectionOptions(context),
+    }),
+  );
   lifecycle.add('filesystem backend', () => backend.close());
   const view = {
     clusterId: identity.clusterId,

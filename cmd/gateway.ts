@@ -57,6 +57,7 @@ export async function startGateway(
     logger,
     metrics: s3Metrics(registry),
     notifications: notificationTypes(config),
+    customerKeysOverHttp: config.encryption.customer_keys_over_http,
   });
   const server = await serveS3({ app, host: config.host, port: config.port, tls: certificate, logger });
   lifecycle.add('S3 listener', () => server.close(drainMs));

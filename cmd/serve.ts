@@ -117,14 +117,14 @@ function watchSignals(end: (signal: NodeJS.Signals) => void, logger: Logger): ()
   return () => process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
 }
 
-/** SIGHUP: read certificates again. One that can't be used changes nothing. */
+/** SIGHUP: read certificates and keys again. What can't be used changes nothing. */
 function watchReload(reloads: ReadonlyMap<string, () => Promise<void>>, logger: Logger): () => void {
   const onReload = (): void => {
     for (const [name, reload] of reloads) {
       reload().then(
-        () => logger.info({ part: name }, 'certificates reloaded'),
+        () => logger.info({ part: name }, 'read again'),
         (error: unknown) =>
-          logger.error({ part: name, err: error }, 'certificates could not be reloaded; the old ones stay'),
+          logger.error({ part: name, err: error }, 'could not be read again; what was there stays'),
       );
     }
   };

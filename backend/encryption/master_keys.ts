@@ -26,8 +26,12 @@ interface MasterKeysLogger {
   info(fields: object, message: string): void;
 }
 
+/** What a key wraps: content under whatever key is active (`rest`), or content whose owner named the key (`kms`). */
+export type KeyUse = 'rest' | 'kms';
+
 /** A key that something may be wrapped under, as the state knows it. */
 export interface RegisteredKey extends KeyName {
+  readonly use: KeyUse;
   /** The row, for conditions. */
   readonly key: Uint8Array;
   readonly value: Uint8Array;
@@ -92,12 +96,12 @@ export class MasterKeys {
    * isn't registered, or is about to be removed.
    * @param fresh the condition didn't hold: look again.
    */
-  async inUse(name: KeyName, options: { readonly fresh: boolean }): Promise<Condition> {
+  async inUse(name: KeyName, options: { readonly use: KeyUse; readonly fresh: boolean }): Promise<Condition> {
     await this.check();
-    const key = rowKey(name);
-    const known = options.fresh ? undefined : this.#known.get(nameOf(name));
-    const value = known ?? (await this.#register(name, key));
-    this.#known.set(nameOf(name), value);
+    const key = rowKey(name, options.use);
+    const known = options.fresh ? undefined : this.#known.get(textOf(key));
+    const value = known ?? (await this.#register({ ...name, use: options.use }, key));
+    this.#known.set(textOf(key), value);
     return { table: 'state', key, equals: value };
   }
 
@@ -114,11 +118,27 @@ export class MasterKeys {
       });
       for (const { key, value } of page.items) {
         const fields = decodeRecord(value, { kind: 'encryption key', newest: rowVersion });
-        keys.push({ key, value, id: fields.text('id'), fingerprint: fields.bytes('fingerprint') });
+        keys.push({
+          key,
+          value,
+          id: fields.text('id'),
+          fingerprint: fields.bytes('fingerprint'),
+          use: fields.text('use') === 'kms' ? 'kms' : 'rest',
+        });
       }
       startAfter = page.next;
     } while (startAfter !== undefined);
     return keys;
+  }
+
+  /** Keys under which new content isn't wrapped any more; what is left under them is to be wrapped anew. */
+  async obsolete(): Promise<RegisteredKey[]> {
+    const { active } = this.#ring;
+    const isActive = (key: KeyName): boolean =>
+      key.id === active.id && Buffer.compare(key.fingerprint, active.fingerprint) === 0;
+    return (await this.registered()).filter((key) =>
+      key.use === 'rest' ? !isActive(key) : !this.#ring.isCurrent(key),
+    );
   }
 
   /**
@@ -132,7 +152,7 @@ export class MasterKeys {
 
   /** Removes a key's row that is as `mark` left it. @returns false when the key has been used since. */
   async remove(key: RegisteredKey): Promise<boolean> {
-    this.#known.delete(nameOf(key));
+    this.#known.delete(textOf(key.key));
     return this.#swap(key, undefined);
   }
 
@@ -169,7 +189,7 @@ export class MasterKeys {
     }
   }
 
-  async #register(name: KeyName, key: Uint8Array): Promise<Uint8Array> {
+  async #register(name: KeyName & { readonly use: KeyUse }, key: Uint8Array): Promise<Uint8Array> {
     const { state } = this.#options;
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const found = await state.get('state', key);
@@ -200,9 +220,10 @@ export class MasterKeys {
   }
 
   /** The token makes every value another one: a condition on an earlier value never holds again. */
-  #encode(name: KeyName, options: { readonly retiring: boolean }): Uint8Array {
+  #encode(name: KeyName & { readonly use: KeyUse }, options: { readonly retiring: boolean }): Uint8Array {
     return encodeRecord(rowVersion, {
       id: name.id,
+      use: name.use,
       fingerprint: name.fingerprint,
       token: this.#options.randomBytes(tokenBytes),
       retiring: options.retiring,
@@ -214,10 +235,10 @@ function isRetiring(value: Uint8Array): boolean {
   return decodeRecord(value, { kind: 'encryption key', newest: rowVersion }).boolean('retiring');
 }
 
-function rowKey(name: KeyName): Uint8Array {
-  return Buffer.concat([prefix, name.fingerprint, Buffer.from(name.id, 'utf8')]);
+function rowKey(name: KeyName, use: KeyUse): Uint8Array {
+  return Buffer.concat([prefix, Buffer.from(`${use}/`), name.fingerprint, Buffer.from(name.id, 'utf8')]);
 }
 
-function nameOf(name: KeyName): string {
-  return `${Buffer.from(name.fingerprint).toString('hex')} ${name.id}`;
+function textOf(key: Uint8Array): string {
+  return Buffer.from(key).toString('hex');
 }

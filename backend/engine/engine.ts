@@ -4,7 +4,7 @@ import type * as api from '../backend.ts';
 import { Checksums } from '../checksums/checksums.ts';
 import type { DataStore } from '../data_store.ts';
 import type { Keyring } from '../encryption/keyring.ts';
-import { MasterKeys } from '../encryption/master_keys.ts';
+import { MasterKeys, type KeyUse } from '../encryption/master_keys.ts';
 import { Vault } from '../frames/vault.ts';
 import type { GlobalState } from '../global_state.ts';
 import { abortMultipartUpload } from './abort_upload.ts';
@@ -26,6 +26,7 @@ import { deleteObject } from './delete_object.ts';
 import { GarbageWorker } from './garbage.ts';
 import { getObject, headObject } from './get_object.ts';
 import { LockClock } from './lock_clock.ts';
+import { KeyRotation, type RotationProgress } from './key_rotation.ts';
 import { listObjects } from './list_objects.ts';
 import { listParts } from './list_parts.ts';
 import { listMultipartUploads } from './list_uploads.ts';
@@ -89,6 +90,8 @@ export interface EncryptionOptions {
   readonly readKeyring: () => Promise<Keyring>;
   /** Whether objects are encrypted for which nobody asked. */
   readonly atRest: boolean;
+  /** False: keys are rotated only when `rotateKeys` is called; default: true. */
+  readonly rotates?: boolean;
   /**
    * The keyring turned out to lack a key that stored content needs, after the engine was opened: the process must not
    * go on. On the filesystem backend opening fails instead.
@@ -102,6 +105,18 @@ export interface Engine extends api.Backend {
   collectGarbage(): Promise<boolean>;
   /** Reads the keyring again; one that can't be used changes nothing. @throws KeyringError */
   reloadKeys(): Promise<void>;
+  /** What the keys are, and how far wrapping anew has come; undefined where no keys are configured. */
+  encryptionStatus(): Promise<EncryptionStatus | undefined>;
+  /** See `KeyRotation.rotate`; also done by itself once the keyring has changed. */
+  rotateKeys(): Promise<boolean>;
+}
+
+export interface EncryptionStatus {
+  /** Id of the key that new content is wrapped under. */
+  readonly active: string;
+  /** Keys that stored content needs. */
+  readonly needed: readonly { readonly id: string; readonly fingerprint: string; readonly use: KeyUse }[];
+  readonly rotation?: RotationProgress;
 }
 
 /** The object engine over the two ports, which it owns from now on: `close()` closes both. */
@@ -116,9 +131,12 @@ export async function openEngineAndContext(
   const { context, garbage } = await openContext(options);
   await checkKeys(context, options);
   for (const bucket of options.buckets ?? []) await ensureBucket(context, bucket);
-  const workers = [garbage, ...(options.workers ?? []).map((open) => open(context))];
+  const { keys } = context.protection;
+  const rotation = keys === undefined ? undefined : new KeyRotation(context, keys);
+  const rotating = rotation === undefined || options.encryption?.rotates === false ? [] : [rotation];
+  const workers = [garbage, ...rotating, ...(options.workers ?? []).map((open) => open(context))];
   for (const worker of workers) worker.start();
-  return { engine: new ObjectEngine(options.type, context, { garbage, workers }), context };
+  return { engine: new ObjectEngine(options.type, context, { garbage, rotation, workers }), context };
 }
 
 async function openContext(
@@ -187,16 +205,22 @@ class ObjectEngine implements Engine {
   readonly type: api.Backend['type'];
   readonly #context: EngineContext;
   readonly #garbage: GarbageWorker;
+  readonly #rotation: KeyRotation | undefined;
   readonly #workers: readonly EngineWorker[];
 
   constructor(
     type: api.Backend['type'],
     context: EngineContext,
-    behind: { readonly garbage: GarbageWorker; readonly workers: readonly EngineWorker[] },
+    behind: {
+      readonly garbage: GarbageWorker;
+      readonly rotation: KeyRotation | undefined;
+      readonly workers: readonly EngineWorker[];
+    },
   ) {
     this.type = type;
     this.#context = context;
     this.#garbage = behind.garbage;
+    this.#rotation = behind.rotation;
     this.#workers = behind.workers;
   }
 
@@ -274,6 +298,26 @@ class ObjectEngine implements Engine {
 
   async reloadKeys(): Promise<void> {
     await this.#context.protection.keys?.reload();
+    this.#rotation?.wake();
+  }
+
+  async encryptionStatus(): Promise<EncryptionStatus | undefined> {
+    const { keys } = this.#context.protection;
+    if (keys === undefined) return undefined;
+    const [registered, rotation] = await Promise.all([keys.registered(), this.#rotation?.progress()]);
+    return {
+      active: keys.ring.active.id,
+      needed: registered.map(({ id, fingerprint, use }) => ({
+        id,
+        fingerprint: Buffer.from(fingerprint).toString('hex'),
+        use,
+      })),
+      ...(rotation === undefined ? {} : { rotation }),
+    };
+  }
+
+  async rotateKeys(): Promise<boolean> {
+    return this.#rotation === undefined || this.#rotation.rotate();
   }
 
   async close(): Promise<void> {

@@ -20,14 +20,18 @@ export class GarbageLease {
   #renewedMs = 0;
   #others: { readonly bytes: Uint8Array; readonly seenMs: number } | undefined;
 
-  constructor(context: EngineContext, leaseMs: number) {
+  readonly #key: Uint8Array;
+
+  /** @param key the row in `state` that stands for the work. */
+  constructor(context: EngineContext, leaseMs: number, key: Uint8Array = STATE_KEYS.garbageLease()) {
     this.#context = context;
     this.#leaseMs = leaseMs;
+    this.#key = key;
     this.#holder = mintId(context);
   }
 
   async #acquire(): Promise<boolean> {
-    const key = STATE_KEYS.garbageLease();
+    const key = this.#key;
     const found = await this.#context.state.get('state', key);
     const nowMs = performance.now();
     if (found !== undefined && !this.#isMine(found) && !this.#hasExpired(found, nowMs)) return false;
@@ -58,7 +62,7 @@ export class GarbageLease {
 
   async release(): Promise<void> {
     if (this.#mine === undefined) return;
-    const key = STATE_KEYS.garbageLease();
+    const key = this.#key;
     const mine = this.#mine;
     this.#mine = undefined;
     try {

@@ -4,8 +4,9 @@ import { mayShrink } from '../compression/compressible.ts';
 import { checkOfCustomerKey, isCustomerKey } from '../encryption/customer_key.ts';
 import { canonicalContext } from '../encryption/kms_context.ts';
 import type { Keyring, RingKey } from '../encryption/keyring.ts';
+import type { KeyUse } from '../encryption/master_keys.ts';
 import { encryptionOf, type SseRow } from '../encryption/sse_row.ts';
-import type { SealedRow } from '../frames/sealed_row.ts';
+import type { SealedRow, WrappedKey } from '../frames/sealed_row.ts';
 import type { VaultWriteOptions, WrapUnder } from '../frames/vault.ts';
 import type { LoadedBucket } from './bucket_settings.ts';
 import { bucketEncryption } from './bucket_encryption.ts';
@@ -201,5 +202,9 @@ export async function keyConditions(
   if (under === undefined) return [];
   const { keys } = context.protection;
   if (keys === undefined) throw new Error('content was wrapped without keys');
-  return [await keys.inUse(under, { fresh: round > 0 })];
+  return [await keys.inUse(under, { use: useOf(under), fresh: round > 0 })];
+}
+
+export function useOf(under: NonNullable<WrappedKey['under']>): KeyUse {
+  return under.context === undefined ? 'rest' : 'kms';
 }

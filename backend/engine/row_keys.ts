@@ -127,6 +127,8 @@ export function partNumberOf(rowKey: Uint8Array): number {
 
 /** Rows of `state` that the engine keeps. */
 export const STATE_KEYS = {
+  rotationLease: (): Uint8Array => Buffer.from('engine:rotation:lease'),
+  rotation: (): Uint8Array => Buffer.from('engine:rotation:progress'),
   garbageLease: (): Uint8Array => Buffer.from('engine:garbage:lease'),
   cleanupPrefix: (): Uint8Array => Buffer.from('engine:upload-cleanup:'),
   cleanup: (uploadId: Uint8Array): Uint8Array =>

@@ -160,6 +160,12 @@ export class ServedBuckets implements Engine {
   reloadKeys(): Promise<void> {
     return this.#engine.reloadKeys();
   }
+  encryptionStatus(): ReturnType<Engine['encryptionStatus']> {
+    return this.#engine.encryptionStatus();
+  }
+  rotateKeys(): Promise<boolean> {
+    return this.#engine.rotateKeys();
+  }
 
   async close(): Promise<void> {
     for (const tree of this.#trees.values()) await tree.close();

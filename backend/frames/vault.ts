@@ -140,8 +140,9 @@ export class Vault {
     const { under } = key;
     if (under === undefined || ring === undefined) return undefined;
     const target = under.context === undefined ? ring.active : ring.current(under.id);
-    if (target === undefined) ring.find(under);
-    if (target === undefined || Buffer.compare(target.fingerprint, under.fingerprint) === 0) return undefined;
+    if (target === undefined) return undefined;
+    if (target.id === under.id && Buffer.compare(target.fingerprint, under.fingerprint) === 0)
+      return undefined;
     const dataKey = this.#unwrap(contentId, key, undefined);
     return this.#wrap(contentId, dataKey, {
       key: target,

@@ -72,8 +72,8 @@ export function checkConsistency(config: Config): void {
     if (!isHost(node.host)) report('host', `'${node.host}' is neither an IP address nor a host name`);
   }
   if (!isHost(config.host)) report('host', `'${config.host}' is neither an IP address nor a host name`);
-  if (config.encryption.key_file !== '') {
-    report('encryption.key_file', 'encryption at rest is not available in this version; remove the key');
+  if (config.encryption.key_file !== '' && config.encryption.key_command.length > 0) {
+    report('encryption', 'key_file and key_command are both given; keep one of them');
   }
   if (config.transport.driver === 'webtransport') {
     report('transport.driver', "'webtransport' is not available in this version; use auto, http3 or http2");

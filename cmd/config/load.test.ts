@@ -74,9 +74,14 @@ describe('loadConfig', () => {
     [`version = "1.0"\n[rs]\ndata=1\nparity=1\n${node(1)}${node(1)}`, 'nodes: id 1 is given twice'],
     ['version = "1.0"\nhost = "not a host"', "host: 'not a host' is neither an IP address nor a host name"],
     [
-      'version = "1.0"\n[encryption]\nkey_file = "k"',
-      'encryption.key_file: encryption at rest is not available',
+      'version = "1.0"\n[encryption]\nkey_file = "k"\nkey_command = ["pass", "show", "s3d"]',
+      'encryption: key_file and key_command are both given',
     ],
+    [
+      'version = "1.0"\n[encryption]\nkey_command = "pass"',
+      'encryption.key_command: invalid input: expected array',
+    ],
+    ['version = "1.0"\n[compression]\nalgorithm = "gzip"', 'compression.algorithm: invalid option'],
   ])('refuses %j: %s', async (text, message) => {
     expect(await refusal(text)).toContain(message);
   });

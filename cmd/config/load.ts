@@ -36,7 +36,10 @@ export async function loadConfig(file: string, overrides: Overrides = {}): Promi
       metrics_token_file: data.admin.metrics_token_file === '' ? '' : below(data.admin.metrics_token_file),
     },
     cluster: { secret_file: below(data.cluster.secret_file) },
-    encryption: { key_file: data.encryption.key_file === '' ? '' : below(data.encryption.key_file) },
+    encryption: {
+      ...data.encryption,
+      key_file: data.encryption.key_file === '' ? '' : below(data.encryption.key_file),
+    },
     db: data.db.map((db) => ({ ...db, path: below(db.path), raft_port: db.raft_port ?? db.port + 1000 })),
     nodes: data.nodes.map((node) => ({ ...node, path: below(node.path) })),
     buckets: data.buckets.map((bucket) =>

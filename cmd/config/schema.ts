@@ -75,7 +75,20 @@ export const configSchema = z.strictObject({
   transport: z
     .strictObject({ driver: z.enum(['auto', 'http3', 'http2', 'webtransport']).default('auto') })
     .prefault({}),
-  encryption: z.strictObject({ key_file: z.string().default('') }).prefault({}),
+  encryption: z
+    .strictObject({
+      key_file: z.string().default(''),
+      key_command: z.array(name).default([]),
+      at_rest: z.boolean().default(true),
+      customer_keys_over_http: z.boolean().default(false),
+    })
+    .prefault({}),
+  compression: z
+    .strictObject({
+      algorithm: z.enum(['none', 'zstd']).default('none'),
+      level: z.int().min(1).max(19).default(3),
+    })
+    .prefault({}),
   repair: z
     .strictObject({ rate: size.default(50 * 1024 * 1024), down_after: duration.default(1_800_000) })
     .prefault({}),
