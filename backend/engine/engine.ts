@@ -323,6 +323,8 @@ class ObjectEngine implements Engine {
   async close(): Promise<void> {
     this.#context.protection.keys?.close();
     try {
+      // It may have worked without being among the workers, when it was asked to.
+      await this.#rotation?.close();
       await closeAll(this.#workers);
     } finally {
       try {
