@@ -9,7 +9,7 @@ CAMPAIGN_MINUTES ?= 5
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test check e2e e2e-large bench bench-memory bench-s3db sim sim-many campaign campaign-db conformance build clean
+.PHONY: help run cluster test check e2e e2e-large bench bench-memory bench-s3db sim sim-many campaign campaign-db campaign-cluster conformance build clean
 .PHONY: bench-storage kill-node crash-points
 
 help: ## list the targets
@@ -64,10 +64,13 @@ sim-many: $(WASM) ## 2,000 simulated histories on the real driver, and every kno
 conformance: $(WASM) ## Ceph's public S3 suite from a checkout of yours: make conformance SUITE=../s3-tests BACKEND=distributed
 	node tests/conformance/run.ts --suite $(SUITE) --backend $(BACKEND)
 
-campaign: campaign-db ## real processes under faults, everything checked: make campaign CAMPAIGN_MINUTES=60
+campaign: campaign-db campaign-cluster ## real processes under faults, everything checked: make campaign CAMPAIGN_MINUTES=60
 
 campaign-db: $(WASM) ## the database's part of it: kill, pause, partitions, lost disks; a linearizable history
 	node tests/campaign/database.ts --minutes $(CAMPAIGN_MINUTES) --seed $(SEED)
+
+campaign-cluster: $(WASM) ## the whole cluster's part: S3 through all gateways, nodes lost, added and removed; everything whole after
+	node tests/campaign/cluster.ts --minutes $(CAMPAIGN_MINUTES) --seed $(SEED)
 
 bench: $(WASM) ## throughput, latency and memory of a cluster, beside this machine's limits
 	node tests/bench/run.ts

@@ -110,7 +110,7 @@ export class RepairWorker {
         if (!this.#isClosed()) logger.warn({ err: error }, 'a pass over the repair queue was broken off');
       }
       // Rows that wait for nodes to come back are not asked for as often as new ones.
-      pauseMs = this.#waiting === 0 || this.#repaired > before ? idleMs : Math.min(2 * pauseMs, 12 * idleMs);
+      pauseMs = this.#waiting === 0 || this.#repaired > before ? idleMs : Math.min(2 * pauseMs, 4 * idleMs);
       // What was found short meanwhile goes first.
       if (!more) await sleep(pauseMs, { clock, signal });
     }
