@@ -119,6 +119,7 @@ describe('the examples of the S3 API reference', () => {
       kind: 'signed',
       credential: exampleCredential,
       presigned: false,
+      signedAtMs: exampleTimeMs,
       payload: { kind: 'sha256', hex: headers['x-amz-content-sha256'] },
     });
     const lastDigit = signature.endsWith('0') ? '1' : '0';
@@ -138,6 +139,7 @@ describe('the examples of the S3 API reference', () => {
       kind: 'signed',
       credential: exampleCredential,
       presigned: true,
+      signedAtMs: exampleTimeMs,
       payload: { kind: 'unsigned' },
     });
     await expectRefusal(requestOf('PUT', target, { host }), 'SignatureDoesNotMatch');

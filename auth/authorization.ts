@@ -2,9 +2,12 @@ import { AuthError } from './errors.ts';
 import type { QueryParameter } from './canonical.ts';
 import { algorithm, type SigningScope } from './signature.ts';
 
+/** Where a request is signed: in its `Authorization` header, its query, or in the fields of a form. */
+export type ClaimForm = 'header' | 'query' | 'form';
+
 /** What a request says about its own signature, well-formed but not yet believed. */
 export interface SignatureClaim {
-  readonly form: 'header' | 'query';
+  readonly form: ClaimForm;
   readonly accessKeyId: string;
   readonly scope: SigningScope;
   /** Sorted, in lower case, without duplicates; `host` is among them. */
@@ -31,14 +34,22 @@ const maxAccessKeyIdLength = 256;
 
 const headerName = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 
-function malformed(form: SignatureClaim['form'], message: string): AuthError {
-  return form === 'header'
-    ? new AuthError('AuthorizationHeaderMalformed', `The authorization header is malformed; ${message}`)
-    : new AuthError('AuthorizationQueryParametersError', message);
+function malformed(form: ClaimForm, message: string): AuthError {
+  switch (form) {
+    case 'header':
+      return new AuthError(
+        'AuthorizationHeaderMalformed',
+        `The authorization header is malformed; ${message}`,
+      );
+    case 'query':
+      return new AuthError('AuthorizationQueryParametersError', message);
+    case 'form':
+      return new AuthError('InvalidArgument', `The signature of the form is malformed; ${message}`);
+  }
 }
 
 /** Says that the credential's scope is for somewhere else, with the right region so that clients can follow. */
-export function wrongScope(form: SignatureClaim['form'], message: string, region?: string): AuthError {
+export function wrongScope(form: ClaimForm, message: string, region?: string): AuthError {
   const { code, message: text } = malformed(form, message);
   return new AuthError(code, text, region === undefined ? {} : { Region: region });
 }
@@ -47,7 +58,7 @@ export function wrongScope(form: SignatureClaim['form'], message: string, region
  * Refuses the older signature version, or another algorithm, by name. aws-cli 1 and boto3 still presign with the
  * older one in the regions that once had it, unless they are told otherwise, so the hint says how.
  */
-export function algorithmRefused(form: SignatureClaim['form']): AuthError {
+export function algorithmRefused(form: ClaimForm): AuthError {
   const hint =
     form === 'query'
       ? ' For presigned URLs of aws-cli: aws configure set default.s3.signature_version s3v4'
@@ -58,10 +69,7 @@ export function algorithmRefused(form: SignatureClaim['form']): AuthError {
   );
 }
 
-function parseCredential(
-  form: SignatureClaim['form'],
-  text: string,
-): Pick<SignatureClaim, 'accessKeyId' | 'scope'> {
+function parseCredential(form: ClaimForm, text: string): Pick<SignatureClaim, 'accessKeyId' | 'scope'> {
   const parts = text.split('/');
   const [date = '', region = '', service = '', terminator = ''] = parts.slice(-4);
   const accessKeyId = parts.slice(0, -4).join('/');
@@ -80,7 +88,12 @@ function parseCredential(
   return { accessKeyId, scope: { date, region, service } };
 }
 
-function parseSignedHeaders(form: SignatureClaim['form'], text: string): string[] {
+/** Reads `x-amz-credential` of a form. @throws AuthError InvalidArgument */
+export function parseFormCredential(text: string): Pick<SignatureClaim, 'accessKeyId' | 'scope'> {
+  return parseCredential('form', text);
+}
+
+function parseSignedHeaders(form: ClaimForm, text: string): string[] {
   const names = text.split(';').sort();
   for (const [at, name] of names.entries()) {
     if (!headerName.test(name)) {

@@ -18,6 +18,7 @@ type HttpErrorCode =
   | 'MalformedPolicy'
   | 'MalformedPOSTRequest'
   | 'MalformedXML'
+  | 'MaxPostPreDataLengthExceeded'
   | 'MetadataTooLarge'
   | 'MissingContentLength'
   | 'NoSuchBucketPolicy'
@@ -35,8 +36,7 @@ type HttpErrorCode =
   | 'RequestTimeout'
   | 'ServerSideEncryptionConfigurationNotFoundError'
   | 'UnexpectedContent'
-  | 'UnresolvableGrantByEmailAddress'
-  | 'UserKeyMustBeSpecified';
+  | 'UnresolvableGrantByEmailAddress';
 
 export type S3ErrorCode = BackendErrorCode | AuthErrorCode | HttpErrorCode;
 
@@ -179,6 +179,10 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
     status: 400,
     message: 'The XML you provided was not well-formed or did not validate against our published schema',
   },
+  MaxPostPreDataLengthExceeded: {
+    status: 400,
+    message: 'Your POST request fields preceding the upload file were too large.',
+  },
   MetadataTooLarge: {
     status: 400,
     message: 'Your metadata headers exceed the maximum allowed metadata size',
@@ -272,11 +276,6 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
   UnresolvableGrantByEmailAddress: {
     status: 400,
     message: 'The email address you provided does not match any account on record.',
-  },
-  UserKeyMustBeSpecified: {
-    status: 400,
-    message:
-      'The bucket POST must contain the specified field name. If it is specified, check the order of the fields.',
   },
   XAmzContentSHA256Mismatch: {
     status: 400,

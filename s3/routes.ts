@@ -52,6 +52,7 @@ import {
   getBucketOwnershipControls,
   putBucketOwnershipControls,
 } from './operations/ownership_controls.ts';
+import { postObject } from './operations/post_object.ts';
 import {
   deletePublicAccessBlock,
   getPublicAccessBlock,
@@ -172,6 +173,7 @@ export const routes: readonly Route[] = [
   route('DELETE', 'bucket', deletePublicAccessBlock, { query: ['publicAccessBlock'] }),
   route('DELETE', 'bucket', deleteBucket),
   route('POST', 'bucket', deleteObjects, { query: ['delete'] }),
+  route('POST', 'bucket', postObject, { header: 'content-type' }),
 
   route('GET', 'object', listParts, {
     query: ['uploadId'],

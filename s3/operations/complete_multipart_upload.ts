@@ -5,7 +5,6 @@ import type { Call } from '../exchange.ts';
 import { quoted } from '../http/answer_headers.ts';
 import { awakeXmlReply } from '../http/awake_reply.ts';
 import { RequestHeaders } from '../http/headers.ts';
-import { encodeForListing } from '../http/percent.ts';
 import type { Operation } from '../operation.ts';
 import {
   checkedChecksum,
@@ -16,6 +15,7 @@ import {
 } from '../request/checksums.ts';
 import { encryptionHeaders, refusedToTheAuthorized, requestKey } from '../request/encryption.ts';
 import { originOf } from '../request/origin.ts';
+import { objectLocation } from '../request/object_location.ts';
 import { given, invalidArgument, maxPartNumber, uploadId } from '../request/parameters.ts';
 import { parseETags, writePreconditions } from '../request/preconditions.ts';
 import { readXmlBody } from '../request/xml_body.ts';
@@ -60,7 +60,7 @@ export const completeMultipartUpload: Operation = {
       },
       root: root(
         'CompleteMultipartUploadResult',
-        element('Location', location(call)),
+        element('Location', objectLocation(call)),
         element('Bucket', call.bucket),
         element('Key', call.key),
         element('ETag', quoted(written.etag)),
@@ -118,13 +118,4 @@ function readPart(part: XmlElement): Part {
     return value === undefined || value === '' ? [] : [{ algorithm, value }];
   });
   return { partNumber, etag, ...given('checksum', checksum) };
-}
-
-function location(call: Call): string {
-  const { domain } = call.services;
-  const host = call.headers.get('host') ?? 'localhost';
-  const hosted =
-    domain !== undefined && domain !== '' && host.toLowerCase().startsWith(`${call.bucket}.${domain}`);
-  const path = hosted ? '' : `/${call.bucket}`;
-  return `${call.scheme}://${host}${path}/${encodeForListing(call.key)}`;
 }

@@ -26,40 +26,52 @@ import { refuseUnsupportedFeatures } from '../request/unsupported.ts';
 export const putObject: Operation = {
   name: 'PutObject',
   async handle(call) {
-    refuseUnsupportedFeatures(call.headers);
-    const asked = await headerAcl(call.headers, call.services.accounts);
-    const preconditions = writePreconditions(call.headers);
-    const encryption = await refusedToTheAuthorized(call, 's3:PutObject', () =>
-      encryptionRequest(call.headers, transportOf(call)),
-    );
-    const marks = objectMarks(call, { action: 's3:PutObject' });
-    const { metadata, body } = await withContentType(call, {
-      metadata: readMetadata(call.headers),
-      body: objectBody(call),
-    });
-    const written = await call.services.backend.putObject({
-      bucket: call.bucket,
-      key: call.key,
-      owner: writerOf(call.caller),
-      ownership: decideOwnership(call.caller, asked),
-      metadata,
-      body,
-      ...marks,
-      origin: originOf(call),
-      signal: call.signal,
-      ...given('storageClass', call.headers.get('x-amz-storage-class')),
-      ...given('preconditions', preconditions),
-      ...given('encryption', encryption),
-    });
-    const headers: Record<string, string> = {
-      etag: quoted(written.etag),
-      ...encryptionHeaders(written.encryption, call.headers),
-    };
-    writeChecksum(written.checksum, headers);
-    if (written.versionId !== undefined) headers['x-amz-version-id'] = written.versionId;
+    const { headers } = await storeObject(call, () => objectBody(call));
     return emptyReply(200, headers);
   },
 };
+
+/**
+ * What PutObject and the upload of a form have in common.
+ * @param bodyOf asked once everything else is known to be right.
+ */
+export async function storeObject(
+  call: Call,
+  bodyOf: () => IncomingBody,
+): Promise<{ readonly etag: string; readonly headers: Record<string, string> }> {
+  refuseUnsupportedFeatures(call.headers);
+  const asked = await headerAcl(call.headers, call.services.accounts);
+  const preconditions = writePreconditions(call.headers);
+  const encryption = await refusedToTheAuthorized(call, 's3:PutObject', () =>
+    encryptionRequest(call.headers, transportOf(call)),
+  );
+  const marks = objectMarks(call, { action: 's3:PutObject' });
+  const { metadata, body } = await withContentType(call, {
+    metadata: readMetadata(call.headers),
+    body: bodyOf(),
+  });
+  const written = await call.services.backend.putObject({
+    bucket: call.bucket,
+    key: call.key,
+    owner: writerOf(call.caller),
+    ownership: decideOwnership(call.caller, asked),
+    metadata,
+    body,
+    ...marks,
+    origin: originOf(call),
+    signal: call.signal,
+    ...given('storageClass', call.headers.get('x-amz-storage-class')),
+    ...given('preconditions', preconditions),
+    ...given('encryption', encryption),
+  });
+  const headers: Record<string, string> = {
+    etag: quoted(written.etag),
+    ...encryptionHeaders(written.encryption, call.headers),
+  };
+  writeChecksum(written.checksum, headers);
+  if (written.versionId !== undefined) headers['x-amz-version-id'] = written.versionId;
+  return { etag: written.etag, headers };
+}
 
 /**
  * Guesses the type of content that came without one. That reads from the client, so where it waits for `100 Continue`

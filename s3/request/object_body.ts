@@ -62,6 +62,46 @@ async function* atMost(stream: AsyncIterable<Uint8Array>, maxBytes: number): Asy
 }
 
 /**
+ * The file of a form, of which only the form's policy says how long it may be.
+ * @throws S3Error InvalidDigest, InvalidRequest; the stream throws EntityTooLarge and EntityTooSmall.
+ */
+export function formBody(
+  call: Call,
+  file: { readonly stream: AsyncIterable<Uint8Array>; readonly minBytes: number; readonly maxBytes: number },
+): IncomingBody {
+  const md5 = contentMd5(call.headers);
+  const declared = declaredChecksum(call.headers);
+  const { maxPutBytes } = call.services.limits;
+  return {
+    stream: within(file.stream, { ...file, maxBytes: Math.min(file.maxBytes, maxPutBytes) }),
+    ...(md5 === undefined ? {} : { contentMd5: md5 }),
+    ...(declared === undefined
+      ? {}
+      : { checksum: { algorithm: declared.algorithm, value: () => declared.value } }),
+  };
+}
+
+async function* within(
+  stream: AsyncIterable<Uint8Array>,
+  range: { readonly minBytes: number; readonly maxBytes: number },
+): AsyncGenerator<Uint8Array> {
+  let sizeBytes = 0;
+  for await (const piece of stream) {
+    sizeBytes += piece.length;
+    if (sizeBytes > range.maxBytes) {
+      throw new S3Error('EntityTooLarge', '', { MaxSizeAllowed: String(range.maxBytes) });
+    }
+    yield piece;
+  }
+  if (sizeBytes < range.minBytes) {
+    throw new S3Error('EntityTooSmall', '', {
+      ProposedSize: String(sizeBytes),
+      MinSizeAllowed: String(range.minBytes),
+    });
+  }
+}
+
+/**
  * The payload's size without framing; undefined for an aws-chunked body that doesn't tell it: there the last chunk
  * shows whether all has come. Without framing nothing else would.
  */
