@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ByteReader, ByteWriter, MalformedBytesError } from './byte_codec.ts';
+import { ByteReader, ByteWriter, MalformedBytesError } from '../wal/byte_codec.ts';
 import { decodeCommand, encodeBatch, encodeBatchCommand, UnknownCommandError } from './command.ts';
 import { formatRequestId, mintRequestId, parseRequestId, requestIdTimeMs } from './request_id.ts';
 

@@ -1,5 +1,5 @@
 import type { Batch, Condition, Operation } from './database.ts';
-import { ByteReader, ByteWriter } from './byte_codec.ts';
+import { ByteReader, ByteWriter } from '../wal/byte_codec.ts';
 
 /**
  * A command of the replicated state machine, as it lies in a Raft entry:

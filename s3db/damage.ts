@@ -1,5 +1,5 @@
 import { LogDamagedError, RecordDamagedError } from '../wal/errors.ts';
-import { LevelDamagedError } from './level_check/damage.ts';
+import { LevelDamagedError } from '../wal/level_check/damage.ts';
 import { ValueDamagedError } from './level_tables.ts';
 import { RaftLogDamagedError } from './raft_storage.ts';
 import { IdentityDamagedError } from './replica_identity.ts';

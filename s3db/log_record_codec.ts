@@ -1,4 +1,4 @@
-import { MalformedBytesError, type ByteReader, type ByteWriter } from './byte_codec.ts';
+import { MalformedBytesError, type ByteReader, type ByteWriter } from '../wal/byte_codec.ts';
 import { decodeConfiguration, encodeConfiguration } from './raft/configuration_codec.ts';
 import type { Entry, SnapshotMeta } from './raft/types.ts';
 

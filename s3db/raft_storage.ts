@@ -1,5 +1,5 @@
 import type { AppendLog, LogRecord } from '../wal/append_log.ts';
-import { ByteReader, ByteWriter } from './byte_codec.ts';
+import { ByteReader, ByteWriter } from '../wal/byte_codec.ts';
 import { readEntryHead, readSnapshotMeta, writeEntryHead, writeSnapshotMeta } from './log_record_codec.ts';
 import type { RaftStorage } from './driver_ports.ts';
 import type { Entry, HardState, SnapshotMeta } from './raft/types.ts';

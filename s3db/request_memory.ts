@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { ByteReader, ByteWriter } from './byte_codec.ts';
+import { ByteReader, ByteWriter } from '../wal/byte_codec.ts';
 import { asBuffer, bytesEqual } from './key_bytes.ts';
 import { openValue, sealValue, type BytesLevel, type LevelOperation } from './level_tables.ts';
 import { requestIdTimeMs } from './request_id.ts';

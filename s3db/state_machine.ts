@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { BatchRound } from './batch_round.ts';
-import { ByteReader, ByteWriter } from './byte_codec.ts';
+import { ByteReader, ByteWriter } from '../wal/byte_codec.ts';
 import { commandVersionIn, readClusterRows, touchesClusterRows, type ClusterRows } from './cluster_rows.ts';
 import {
   commandForms,
@@ -12,7 +12,7 @@ import {
 import type { ScanPage, ScanRequest } from './database.ts';
 import type { AppliedState, OnOutcome } from './driver_ports.ts';
 import { bytesEqual } from './key_bytes.ts';
-import { checkLevel } from './level_check/level_check.ts';
+import { checkLevel } from '../wal/level_check/level_check.ts';
 import {
   getRow,
   getRows,

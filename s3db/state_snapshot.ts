@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { ByteReader, ByteWriter, MalformedBytesError } from './byte_codec.ts';
+import { ByteReader, ByteWriter, MalformedBytesError } from '../wal/byte_codec.ts';
 import { bytesEqual } from './key_bytes.ts';
 import { readSnapshotMeta, writeSnapshotMeta } from './log_record_codec.ts';
 import type { SnapshotMeta } from './raft/types.ts';

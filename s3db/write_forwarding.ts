@@ -1,6 +1,6 @@
 import { TransportError } from '../transport/errors.ts';
 import type { Handler, Peer } from '../transport/transport.ts';
-import { ByteReader, ByteWriter } from './byte_codec.ts';
+import { ByteReader, ByteWriter } from '../wal/byte_codec.ts';
 import { LeadershipLostError, NotLeaderError } from './driver_errors.ts';
 import { StorageFullError, UnavailableError, UnknownOutcomeError } from './errors.ts';
 import { maxBatchBytes } from './level_tables.ts';

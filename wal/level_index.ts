@@ -1,13 +1,15 @@
 import { Level } from 'level';
 import { systemErrorCode } from './file_system.ts';
 import type { IndexOperation, IndexStorage } from './index_storage.ts';
+import { LevelDamagedError } from './level_check/damage.ts';
+import { checkLevel } from './level_check/level_check.ts';
 
 type Database = Level<Uint8Array, Uint8Array>;
 
 /** Failures of opening that say nothing about what the directory holds. */
 const NOT_DAMAGE = /no space|too many open|permission denied|read-only|disk quota|cannot allocate/i;
 
-/** `IndexStorage` on a Level database. One that can't be opened is removed and begun anew. */
+/** `IndexStorage` on a Level database. One that is damaged or can't be opened is removed and begun anew. */
 export class LevelIndex implements IndexStorage {
   /** Whether what was there had to be given up. */
   readonly discarded: boolean;
@@ -26,6 +28,8 @@ export class LevelIndex implements IndexStorage {
 
   static async open(directory: string): Promise<LevelIndex> {
     try {
+      // The store has the log's lock, so nobody else has this open.
+      await checkLevel(directory);
       return new LevelIndex({ database: await openLevel(directory), directory, discarded: false });
     } catch (error) {
       if (!isDamage(error)) throw error;
@@ -79,12 +83,15 @@ async function openLevel(directory: string): Promise<Database> {
   return database;
 }
 
-function destroyLevel(directory: string): Promise<void> {
+/** Removes the files of a Level that nobody has open. */
+export function destroyLevel(directory: string): Promise<void> {
   // On Node, Level is classic-level's class; the types of `level` only have what browsers have too.
   return (Level as unknown as { destroy(location: string): Promise<void> }).destroy(directory);
 }
 
 function isDamage(error: unknown): boolean {
+  if (error instanceof LevelDamagedError) return true;
+  if (systemErrorCode(error) === 'EIO') return true;
   const cause = error instanceof Error ? error.cause : undefined;
   if (systemErrorCode(cause) === 'LEVEL_LOCKED') return false;
   return !(cause instanceof Error && NOT_DAMAGE.test(cause.message));

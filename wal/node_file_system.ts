@@ -1,6 +1,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { Level } from 'level';
+import { destroyLevel } from './level_index.ts';
 import { systemErrorCode, type DirectoryLock, type File, type FileSystem } from './file_system.ts';
 
 /** The real disk, by `node:fs`. Raw descriptors and callbacks: FileHandle costs a third of the small reads a second. */
@@ -56,16 +57,31 @@ export class NodeFileSystem implements FileSystem {
   }
 
   async lock(directory: string): Promise<DirectoryLock | undefined> {
-    const holder = new Level(path.join(directory, 'lock'), { writeBufferSize: 64 * 1024, cacheSize: 0 });
+    const name = path.join(directory, 'lock');
     try {
-      await holder.open();
+      return await holdLevel(name);
     } catch (error) {
-      const cause = error instanceof Error ? error.cause : undefined;
-      if (systemErrorCode(cause) === 'LEVEL_LOCKED') return undefined;
+      if (isLocked(error)) return undefined;
+      // The lock is taken before anything is read, so nobody has it; and nothing is kept in it.
+      await destroyLevel(name);
+    }
+    try {
+      return await holdLevel(name);
+    } catch (error) {
+      if (isLocked(error)) return undefined;
       throw error;
     }
-    return { release: () => holder.close() };
   }
+}
+
+async function holdLevel(name: string): Promise<DirectoryLock> {
+  const holder = new Level(name, { writeBufferSize: 64 * 1024, cacheSize: 0 });
+  await holder.open();
+  return { release: () => holder.close() };
+}
+
+function isLocked(error: unknown): boolean {
+  return error instanceof Error && systemErrorCode(error.cause) === 'LEVEL_LOCKED';
 }
 
 class NodeFile implements File {

@@ -1,4 +1,4 @@
-import type { LogPoint, Position } from './append_log.ts';
+import type { LogPoint, Position, SegmentInfo } from './append_log.ts';
 import { readUInt64, writeUInt64 } from './format.ts';
 import type { IndexOperation, IndexStorage } from './index_storage.ts';
 import { IndexDamagedError } from './shard_errors.ts';
@@ -17,6 +17,12 @@ import {
 type ShardEvent =
   | { readonly kind: 'close'; readonly close: Close; readonly position: Position }
   | { readonly kind: 'tombstone'; readonly order: number; readonly position: Position };
+
+/** The log that the index is of. */
+export interface IndexedLog {
+  readonly id: Uint8Array;
+  readonly segments: readonly SegmentInfo[];
+}
 
 interface IndexTotals {
   readonly shards: number;
@@ -48,7 +54,7 @@ const FLUSH_BYTES = 16 * 1024 * 1024;
  */
 export class ShardIndex {
   readonly #storage: IndexStorage;
-  readonly #logId: Uint8Array;
+  readonly #log: IndexedLog;
   #dirty = new Map<string, Entry | undefined>();
   #flushing: ReadonlyMap<string, Entry | undefined> = new Map();
   #dirtyBytes = 0;
@@ -66,14 +72,14 @@ export class ShardIndex {
   #flush: Promise<void> | undefined;
   #failure: Error | undefined;
 
-  private constructor(storage: IndexStorage, logId: Uint8Array) {
+  private constructor(storage: IndexStorage, log: IndexedLog) {
     this.#storage = storage;
-    this.#logId = logId;
+    this.#log = log;
   }
 
   /** Undefined when what is stored can't be trusted, or is of another log: clear the storage and open again. */
-  static async open(storage: IndexStorage, logId: Uint8Array): Promise<ShardIndex | undefined> {
-    const index = new ShardIndex(storage, logId);
+  static async open(storage: IndexStorage, log: IndexedLog): Promise<ShardIndex | undefined> {
+    const index = new ShardIndex(storage, log);
     try {
       return (await index.#load()) ? index : undefined;
     } catch (error) {
@@ -270,7 +276,7 @@ export class ShardIndex {
     }
     const { segment, offset } = position;
     const meta = numbers(segment, offset, this.#nextId, this.#shards, this.#liveBytes, this.#batch);
-    put(META_KEY, Buffer.concat([meta, this.#logId]));
+    put(META_KEY, Buffer.concat([meta, this.#log.id, numbers(this.#droppedBefore(segment))]));
     put(batchKey(this.#batch), Buffer.alloc(0));
     if (this.#batch > BATCH_MARKERS) put(batchKey(this.#batch - BATCH_MARKERS), undefined);
     try {
@@ -295,7 +301,7 @@ export class ShardIndex {
       return true;
     }
     const body = unsealValue(META_KEY, meta);
-    if (body === undefined || !body.subarray(48).equals(this.#logId)) return false;
+    if (body === undefined || !body.subarray(48, 64).equals(this.#log.id)) return false;
     const at = (place: number): number => readUInt64(body, place * 8);
     this.#position = { segment: at(0), offset: at(1) };
     this.#nextId = at(2) + ID_STEP;
@@ -311,7 +317,21 @@ export class ShardIndex {
     for await (const [key] of this.#storage.entries(prefixRange(DROP_PREFIX))) {
       this.#drops.set(Buffer.from(key).readUInt32BE(1), true);
     }
-    return true;
+    return body.length < 72 || !this.#isBehindDrops(readUInt64(body, 64));
+  }
+
+  /**
+   * More segments are gone than were, or were about to be, when this was written: newer batches have been lost, and
+   * with them what the index was told before those segments could go.
+   */
+  #isBehindDrops(droppedThen: number): boolean {
+    const dropped = this.#droppedBefore(this.#position?.segment ?? 0) - droppedThen;
+    return dropped > [...this.#drops.keys()].filter((segment) => segment !== NO_SEGMENT).length;
+  }
+
+  /** How many segments up to `segment` are gone. */
+  #droppedBefore(segment: number): number {
+    return segment - this.#log.segments.filter(({ id }) => id <= segment).length;
   }
 
   #set(shardKey: Uint8Array, entry: Entry | undefined): void {

@@ -28,7 +28,7 @@ export async function openIndex(
   from: { readonly log: AppendLog & { readonly id: Uint8Array }; readonly created: boolean },
 ): Promise<{ readonly index: ShardIndex; readonly replay: ReplayReport }> {
   const { log, created } = from;
-  const stored = await ShardIndex.open(storage, log.id);
+  const stored = await ShardIndex.open(storage, log);
   if (stored?.position !== undefined) {
     return {
       index: stored,
@@ -36,7 +36,7 @@ export async function openIndex(
     };
   }
   await storage.clear();
-  const fresh = await ShardIndex.open(storage, log.id);
+  const fresh = await ShardIndex.open(storage, log);
   if (fresh === undefined) throw new TypeError('a cleared index is not empty');
   return { index: fresh, replay: await replayInto(fresh, { log, rebuilt: !created, from: undefined }) };
 }

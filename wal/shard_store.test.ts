@@ -1,4 +1,4 @@
-import { mkdtemp, open as openFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open as openFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -215,9 +215,19 @@ describe('ShardStore', () => {
     await expect(open({ stamp: { clusterId: 'c2', nodeId: 3 } })).rejects.toMatchObject({
       code: 'stamp_mismatch',
     });
-    await writeFile(path.join(directory, 'stamp.json'), '{"version":1,"clusterId":"c1","nodeId":4,"crc":1}');
+    const files = ['stamp.json', 'stamp.copy.json'].map((name) => path.join(directory, name));
+    const damaged = '{"version":1,"clusterId":"c1","nodeId":4,"crc":1}';
+    // Either one makes up for the other.
+    for (const file of files) {
+      await writeFile(file, damaged);
+      await (await open()).close();
+      await rm(file);
+      await (await open()).close();
+      expect(await readFile(file, 'utf8')).toContain('"nodeId":3');
+    }
+    for (const file of files) await writeFile(file, damaged);
     await expect(open()).rejects.toMatchObject({ code: 'stamp_damaged' });
-    await rm(path.join(directory, 'stamp.json'));
+    for (const file of files) await rm(file);
     await expect(open()).rejects.toMatchObject({ code: 'stamp_missing' });
   });
 

@@ -1,4 +1,4 @@
-import { ByteReader, ByteWriter, MalformedBytesError } from '../byte_codec.ts';
+import { ByteReader, ByteWriter, MalformedBytesError } from '../../wal/byte_codec.ts';
 import type { ScanRequest } from '../database.ts';
 import { InvalidRequestError, StorageFullError, UnknownOutcomeError } from '../errors.ts';
 import type { Outcome } from '../request_memory.ts';

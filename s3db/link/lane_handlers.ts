@@ -1,6 +1,6 @@
 import { TransportError } from '../../transport/errors.ts';
 import type { Handler, Handlers, IncomingCall } from '../../transport/transport.ts';
-import { MalformedBytesError } from '../byte_codec.ts';
+import { MalformedBytesError } from '../../wal/byte_codec.ts';
 import { decodeBatch, UnknownCommandError } from '../command.ts';
 import type { Batch } from '../database.ts';
 import { ReplicaFailedError } from '../driver_errors.ts';

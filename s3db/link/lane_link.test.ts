@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { MalformedBytesError } from '../byte_codec.ts';
+import { MalformedBytesError } from '../../wal/byte_codec.ts';
 import type { Batch, Database } from '../database.ts';
 import {
   ConditionFailedError,

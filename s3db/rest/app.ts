@@ -1,6 +1,6 @@
 import type { HttpBindings } from '@hono/node-server';
 import { Hono, type Context } from 'hono';
-import { MalformedBytesError } from '../byte_codec.ts';
+import { MalformedBytesError } from '../../wal/byte_codec.ts';
 import { decodeBatch, UnknownCommandError } from '../command.ts';
 import type { Batch, ScanRequest } from '../database.ts';
 import { InvalidRequestError } from '../errors.ts';

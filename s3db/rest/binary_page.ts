@@ -1,4 +1,4 @@
-import { ByteReader, ByteWriter } from '../byte_codec.ts';
+import { ByteReader, ByteWriter } from '../../wal/byte_codec.ts';
 import type { ScanPage } from '../database.ts';
 
 /** A batch in the form of command.ts, and a page in the form below: what our own client speaks instead of JSON. */

@@ -3,7 +3,7 @@ import { cp, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openBytesLevel } from '../level_tables.ts';
+import { openBytesLevel } from '../../s3db/level_tables.ts';
 import { LevelDamagedError } from './damage.ts';
 import { checkLevel } from './level_check.ts';
 
