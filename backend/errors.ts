@@ -31,6 +31,7 @@ export type BackendErrorCode =
   | 'NotModified'
   | 'OperationAborted'
   | 'PreconditionFailed'
+  | 'QuotaExceeded'
   | 'ServiceUnavailable'
   | 'SlowDown';
 

@@ -17,6 +17,8 @@ s3d admin node activate N                             take back a drain or a rem
 s3d admin node remove N [-wait]                       move all shards off it, then forget it
 s3d admin node replace N -address HOST:PORT           it is at another address now, with its disk or an empty one
 s3d admin node weight N W                             its share of the shards, 1 being usual
+s3d admin bucket quota NAME [-max-bytes B] [-max-objects N] [-clear]
+                                                      show, set or take away how much a bucket may hold (B: 10GiB)
 s3d admin audit status|resume|approve                 orphans: after a restore, or when there are suspiciously many
 
 -config FILE (default cluster.toml) says where the gateway is and has the key; -url URL names another admin listener`;
@@ -28,6 +30,9 @@ const options = {
   weight: { type: 'string' },
   'base-path': { type: 'string' },
   wait: { type: 'boolean' },
+  'max-bytes': { type: 'string' },
+  'max-objects': { type: 'string' },
+  clear: { type: 'boolean' },
 } as const;
 
 const callMs = 30_000;
@@ -70,6 +75,9 @@ export async function adminCommand(argv: readonly string[], print: (line: string
       await client.send('POST', `/nodes/${id()}/weight`, { weight: numberOf(rest[1], 'the weight') });
       print(`node ${id()} has another weight; shards are moved`);
       return exitCodes.ok;
+    case 'bucket quota':
+      await bucketQuota(client, { name: rest[0], values, print });
+      return exitCodes.ok;
     case 'audit status': {
       const { repair } = await client.get<StatusAnswer>('/nodes');
       print(JSON.stringify(repair.audit, undefined, 2));
@@ -93,6 +101,9 @@ function parse(argv: readonly string[]): {
     weight?: string;
     'base-path'?: string;
     wait?: boolean;
+    'max-bytes'?: string;
+    'max-objects'?: string;
+    clear?: boolean;
   };
   readonly positionals: string[];
 } {
@@ -120,6 +131,54 @@ async function waitRemoved(client: AdminClient, id: number, print: (line: string
     last = line;
     await delay(pollMs);
   }
+}
+
+/** Sets or clears where a flag says so, then shows what the bucket may hold and what it holds. */
+async function bucketQuota(
+  client: AdminClient,
+  command: {
+    readonly name: string | undefined;
+    readonly values: ReturnType<typeof parse>['values'];
+    readonly print: (line: string) => void;
+  },
+): Promise<void> {
+  const { name, values, print } = command;
+  if (name === undefined) throw new UsageError('admin: the name of a bucket expected');
+  const path = `/buckets/${encodeURIComponent(name)}/quota`;
+  const maxBytes = values['max-bytes'];
+  const maxObjects = values['max-objects'];
+  if (values.clear === true) await client.send('DELETE', path);
+  else if (maxBytes !== undefined || maxObjects !== undefined) {
+    await client.send('PUT', path, {
+      ...(maxBytes === undefined ? {} : { max_bytes: bytesOf(maxBytes) }),
+      ...(maxObjects === undefined ? {} : { max_objects: numberOf(maxObjects, '-max-objects') }),
+    });
+  }
+  const quota = await client.get<Record<string, number | string | null>>(path);
+  const limit = (value: number | string | null | undefined): string => String(value ?? 'no limit');
+  print(`bytes    ${limit(quota['used_bytes'])} of ${limit(quota['max_bytes'])}`);
+  print(`objects  ${limit(quota['used_objects'])} of ${limit(quota['max_objects'])}`);
+}
+
+const byteUnits: Readonly<Record<string, number>> = {
+  '': 1,
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+  TiB: 1024 ** 4,
+};
+
+function bytesOf(text: string): number {
+  const [, digits = '', unit = '-'] = /^(\d+(?:\.\d+)?)\s*([KMGT]?i?B|)$/.exec(text) ?? [];
+  const factor = byteUnits[unit];
+  if (factor === undefined)
+    throw new UsageError(`admin: -max-bytes expects a size such as 10GiB, got '${text}'`);
+  return Math.floor(Number(digits) * factor);
 }
 
 function numberOf(text: string | undefined, what: string): number {

@@ -16,7 +16,8 @@ import { distributedView } from './distributed_view.ts';
 import { openWithKeys, protectionOptions } from './encryption.ts';
 import { startGateway } from './gateway.ts';
 import { clusterMetrics } from './metrics.ts';
-import { notificationParts } from './notifications.ts';
+import { engineParts } from './engine_parts.ts';
+import type { ReadUsages } from './quotas.ts';
 import { startRepair } from './repair.ts';
 import { openOwnNodes } from './shard_nodes.ts';
 import { LiveNodes } from './live_nodes.ts';
@@ -29,6 +30,7 @@ export interface DistributedParts {
   readonly registry: MemberRegistry;
   readonly database: ConnectedDatabase;
   readonly state: DistributedState;
+  readonly usages: ReadUsages;
 }
 
 /** Shard nodes of this process, connections to the others, and the object engine over all of them. */
@@ -56,6 +58,7 @@ export async function openDistributed(
     membersVersion: () => nodes.version,
     epochs: epochTimes(config),
   });
+  const { observing, usages } = engineParts(config, { logger, registry: metrics, holder });
   const backend = await openWithKeys(context, () =>
     openEngine({
       type: 'distributed',
@@ -68,7 +71,7 @@ export async function openDistributed(
       contentCacheMs: config.gc.delay / 2,
       storageClasses: config.storage_classes.map(({ name }) => name),
       clock,
-      ...notificationParts(config, { logger, registry: metrics, holder }),
+      ...observing,
       ...protectionOptions(context),
     }),
   );
@@ -76,7 +79,7 @@ export async function openDistributed(
 
   const registry = await openMembership(context, { state, nodes });
   startRepair(context, { data, state, nodes, own, registry, holder });
-  return { backend, nodes, database, state, registry };
+  return { backend, nodes, database, state, registry, usages };
 }
 
 /** How many nodes an object needs at most. */
@@ -102,6 +105,7 @@ export async function startDistributed(
     nodes,
     database,
     state,
+    usages,
     registry: members,
   } = await openDistributed(context, { databases, metrics: registry });
   const skew = new SkewWatch({ peers: () => nodes.peers, clock, logger });
@@ -118,7 +122,7 @@ export async function startDistributed(
   });
   clusterMetrics(registry, { view, skewsMs: () => skew.skewsMs });
   const control = clusterControl({ registry: members, state, shards: mostShards(config) });
-  const { url, lines } = await startGateway(context, { backend, view, registry, control });
+  const { url, lines } = await startGateway(context, { backend, view, registry, control, usages });
   return { url, lines: [...lines, tolerance(config, members.current)] };
 }
 

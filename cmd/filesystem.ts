@@ -4,10 +4,10 @@ import type { Config } from './config/config.ts';
 import type { ProcessContext } from './context.ts';
 import { nothingToRepair } from './admin/cluster_view.ts';
 import { openWithKeys, protectionOptions } from './encryption.ts';
+import { engineParts } from './engine_parts.ts';
 import { UsageError } from './errors.ts';
 import { startGateway } from './gateway.ts';
 import { createRegistry } from './metrics.ts';
-import { notificationParts } from './notifications.ts';
 
 /** The filesystem backend behind a gateway, in this process. */
 export async function startFilesystem(
@@ -15,6 +15,7 @@ export async function startFilesystem(
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, lifecycle, logger, clock, identity } = context;
   const registry = createRegistry();
+  const { observing, usages } = engineParts(config, { logger, registry, holder: 'gateway' });
   const backend = await openWithKeys(context, () =>
     openFilesystemBackend({
       basePath: config.base_path,
@@ -29,7 +30,7 @@ export async function startFilesystem(
       gcDelayMs: config.gc.delay,
       storageClasses: config.storage_classes.map(({ name }) => name),
       clock,
-      ...notificationParts(config, { logger, registry, holder: 'gateway' }),
+      ...observing,
       ...protectionOptions(context),
     }),
   );
@@ -41,7 +42,7 @@ export async function startFilesystem(
     repair: async () => nothingToRepair,
     obstacles: async () => [],
   };
-  return startGateway(context, { backend, view, registry });
+  return startGateway(context, { backend, view, registry, usages });
 }
 
 /** Buckets of the config belong to the first account. */

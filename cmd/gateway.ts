@@ -11,6 +11,7 @@ import type { ProcessContext } from './context.ts';
 import { openCredentials } from './credentials.ts';
 import { s3Metrics } from './metrics.ts';
 import { notificationTypes } from './notifications.ts';
+import type { ReadUsages } from './quotas.ts';
 import { hostOf } from './roles.ts';
 
 /** How long requests in flight may take to finish once the process is to stop. */
@@ -24,10 +25,11 @@ export async function startGateway(
     readonly view: ClusterView;
     readonly registry: Registry;
     readonly control?: ClusterControl;
+    readonly usages: ReadUsages;
   },
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, roles, identity, lifecycle, logger, clock, onReload } = context;
-  const { backend, view, registry, control } = served;
+  const { backend, view, registry, control, usages } = served;
   const host = hostOf(roles, config);
   const certificate = config.tls ? await identity.certificate(host) : undefined;
   const { credentials, accounts } = openCredentials(config);
@@ -36,6 +38,7 @@ export async function startGateway(
     view,
     control,
     backend,
+    usages,
     registry,
     region: config.region,
     logger,

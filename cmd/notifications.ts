@@ -21,12 +21,13 @@ export function notificationParts(
   const observe = queueMetrics(options.registry);
   return {
     observers: [
-      eventObserver({
-        region: config.region,
-        destinations: new Set(config.notifications.map(({ name }) => name)),
-        randomBytes,
-        logger: options.logger,
-      }),
+      () =>
+        eventObserver({
+          region: config.region,
+          destinations: new Set(config.notifications.map(({ name }) => name)),
+          randomBytes,
+          logger: options.logger,
+        }),
     ],
     workers: [
       (ports) =>

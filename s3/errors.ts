@@ -246,6 +246,7 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
     status: 412,
     message: 'At least one of the pre-conditions you specified did not hold',
   },
+  QuotaExceeded: { status: 403, message: 'The quota of the bucket does not allow for this.' },
   ReplicationConfigurationNotFoundError: {
     status: 404,
     message: 'The replication configuration was not found',

@@ -2,7 +2,7 @@ import type { Condition, Operation } from '../../s3db/database.ts';
 import { ConditionFailedError, InvalidRequestError, UnavailableError } from '../../s3db/errors.ts';
 import { BackendError } from '../errors.ts';
 import type { EngineContext } from './context.ts';
-import type { ObjectChange } from './object_changes.ts';
+import type { ChangeRows, ObjectChange } from './object_changes.ts';
 
 const maxAttempts = 16;
 const firstPauseMs = 2;
@@ -57,28 +57,34 @@ export async function commit<Result>(
 async function observed(
   context: EngineContext,
   changes: readonly ObjectChange[] = [],
-): Promise<readonly Operation[]> {
+): Promise<Required<ChangeRows>> {
   const operations: Operation[] = [];
+  const conditions: Condition[] = [];
   for (const change of changes) {
-    for (const observe of context.observers) operations.push(...(await observe(change)));
+    for (const observe of context.observers) {
+      const rows = await observe(change);
+      operations.push(...rows.operations);
+      conditions.push(...(rows.conditions ?? []));
+    }
   }
-  return operations;
+  return { operations, conditions };
 }
 
 async function send(
   context: EngineContext,
   proposal: Proposal<unknown>,
-  more: readonly Operation[],
+  more: Required<ChangeRows>,
 ): Promise<'applied' | 'overtaken' | 'content refused'> {
+  const expected = [...proposal.conditions, ...more.conditions];
   try {
     await context.state.batch({
-      conditions: [...proposal.conditions, ...(proposal.contentConditions ?? [])],
-      operations: more.length === 0 ? proposal.operations : [...proposal.operations, ...more],
+      conditions: [...expected, ...(proposal.contentConditions ?? [])],
+      operations: [...proposal.operations, ...more.operations],
     });
     return 'applied';
   } catch (error) {
     if (error instanceof ConditionFailedError) {
-      return error.condition < proposal.conditions.length ? 'overtaken' : 'content refused';
+      return error.condition < expected.length ? 'overtaken' : 'content refused';
     }
     if (error instanceof UnavailableError || error instanceof InvalidRequestError) throw error;
     // What isn't known to have failed before it was applied counts as unknown.

@@ -72,12 +72,12 @@ export interface EngineOptions {
   /** Those that new objects may take besides STANDARD. */
   readonly storageClasses?: readonly string[];
   /** Asked about every change of an object; what they answer goes into its batch. */
-  readonly observers?: readonly ChangeObserver[];
+  readonly observers?: readonly ((ports: EnginePorts) => ChangeObserver)[];
   /** What works behind the requests on the engine's state: started with it, closed before it. */
   readonly workers?: readonly ((ports: EnginePorts) => EngineWorker)[];
 }
 
-/** What the engine shares with its workers. */
+/** What the engine shares with its observers and workers. */
 export type EnginePorts = Pick<EngineContext, 'state' | 'logger' | 'clock' | 'randomBytes'>;
 
 export interface EngineWorker {
@@ -179,7 +179,14 @@ async function openContext(
     sleep,
     wakeGarbage: () => garbage.wake(),
     storageClasses: new Set(options.storageClasses),
-    observers: options.observers ?? [],
+    observers: (options.observers ?? []).map((open) =>
+      open({
+        state: options.state,
+        logger: options.logger,
+        clock: options.clock ?? Date.now,
+        randomBytes: random,
+      }),
+    ),
   };
   const garbage = new GarbageWorker({
     context,

@@ -10,10 +10,10 @@ let seen: ObjectChange[];
 let observe: ChangeObserver;
 beforeEach(async () => {
   seen = [];
-  observe = () => [];
+  observe = () => ({ operations: [] });
   fixture = await openFixture({
     observers: [
-      (change) => {
+      () => (change) => {
         seen.push(change);
         return observe(change);
       },
@@ -52,7 +52,7 @@ describe('observers of changes', () => {
     const { engine, state } = fixture;
     const bucket = await newBucket(engine);
     const key = Buffer.from('test:row');
-    observe = () => [{ type: 'put', table: 'state', key, value: Buffer.from('1') }];
+    observe = () => ({ operations: [{ type: 'put', table: 'state', key, value: Buffer.from('1') }] });
     await put(engine, { bucket, key: 'a' }, 'x');
     expect(await state.inner.exists('state', key)).toBe(true);
     await state.inner.delete('state', key);

@@ -1,4 +1,4 @@
-import type { Operation } from '../../s3db/database.ts';
+import type { Condition, Operation } from '../../s3db/database.ts';
 import type { Bucket, RequestOrigin } from '../backend.ts';
 
 /** S3's names for what happens to objects, without `s3:`. */
@@ -33,8 +33,15 @@ export interface Growth {
   readonly versions: number;
 }
 
+/** What an observer adds to the batch of a change. */
+export interface ChangeRows {
+  readonly operations: readonly Operation[];
+  /** Where one of them fails, the change is built anew and the observer asked again. */
+  readonly conditions?: readonly Condition[];
+}
+
 /**
  * Asked about every change before its batch is sent, and again when the batch has to be built anew. What it answers
  * goes into the batch: it is kept if and only if the change is. Throws to refuse the change.
  */
-export type ChangeObserver = (change: ObjectChange) => Promise<readonly Operation[]> | readonly Operation[];
+export type ChangeObserver = (change: ObjectChange) => Promise<ChangeRows> | ChangeRows;

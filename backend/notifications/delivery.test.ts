@@ -49,7 +49,8 @@ beforeEach(async () => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   fixture = await openFixture({
     observers: [
-      eventObserver({ region: 'eu-test-1', destinations: new Set(['hook']), randomBytes, logger: silent }),
+      () =>
+        eventObserver({ region: 'eu-test-1', destinations: new Set(['hook']), randomBytes, logger: silent }),
     ],
   });
 });

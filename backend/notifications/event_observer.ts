@@ -20,7 +20,7 @@ interface EventObserverOptions {
 export function eventObserver(options: EventObserverOptions): ChangeObserver {
   return (change) => {
     const setting = change.bucket.settings.get('notification');
-    if (setting === undefined) return [];
+    if (setting === undefined) return { operations: [] };
     const operations: Operation[] = [];
     for (const rule of notificationRulesOf(setting)) {
       if (!ruleMatches(rule, change)) continue;
@@ -40,6 +40,6 @@ export function eventObserver(options: EventObserverOptions): ChangeObserver {
         value: encodeQueued(eventJson(change, { rule, region: options.region })),
       });
     }
-    return operations;
+    return { operations };
   };
 }

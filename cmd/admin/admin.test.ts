@@ -80,6 +80,7 @@ describe('the admin listener', () => {
         obstacles: async () => obstacles,
       },
       control: controlThatNotes(changes),
+      usages: async () => [{ bucket: 'first', bytes: 5, versions: 1 }],
       backend,
       registry,
       region,
@@ -133,6 +134,24 @@ describe('the admin listener', () => {
       outgoing.end(body);
     });
   }
+
+  test('quotas of buckets are set, shown and taken away', async () => {
+    const as = { keys: admin };
+    await send('POST', '/buckets?name=first', as);
+    const quota = async (): Promise<unknown> =>
+      JSON.parse((await send('GET', '/buckets/first/quota', as)).text);
+    const none = { bucket: 'first', max_bytes: null, max_objects: null, used_bytes: 5, used_objects: 1 };
+    expect(await quota()).toEqual(none);
+    const put = (body: string) => send('PUT', '/buckets/first/quota', { ...as, body });
+    expect(await put('{"max_bytes":100}')).toMatchObject({ status: 200 });
+    expect(await quota()).toEqual({ ...none, max_bytes: 100 });
+    for (const body of ['{}', '{"max_bytes":-1}', '{"max_objects":"all"}', '{"maxBytes":1}', ''])
+      expect([body, (await put(body)).status]).toEqual([body, 400]);
+    expect(await send('DELETE', '/buckets/first/quota', as)).toMatchObject({ status: 200 });
+    expect(await quota()).toEqual(none);
+    expect(await send('GET', '/buckets/nowhere/quota', as)).toMatchObject({ status: 404 });
+    expect(await send('GET', '/buckets/first/quota')).toMatchObject({ status: 401 });
+  });
 
   test('health is open; it turns to 503 with the reasons', async () => {
     expect(await send('GET', '/health')).toMatchObject({ status: 200 });

@@ -5,6 +5,7 @@ import { describeNode, describeRepair } from './descriptions.ts';
 import { nodeRoutes } from './node_routes.ts';
 import { fromOwnPages } from './own_pages.ts';
 import { objectRoutes } from './object_routes.ts';
+import { quotaRoutes } from './quota_routes.ts';
 import type { AdminEnv, AdminOptions } from './options.ts';
 
 /**
@@ -39,6 +40,7 @@ export function createAdminApp(options: AdminOptions): Hono<AdminEnv> {
   app.get('/cluster', async (c) => c.json(await describeCluster(options.view)));
   app.route('/', consoleRoutes(options));
   app.route('/', nodeRoutes(options));
+  app.route('/', quotaRoutes(options));
   app.route('/', objectRoutes(options));
 
   app.notFound((c) => c.json({ error: 'NotFound', message: `nothing is at ${c.req.path}` }, 404));

@@ -68,7 +68,7 @@ function idOf(c: Context<AdminEnv>): number {
 }
 
 /** The body, checked against what was signed; undefined when there is none. */
-async function readJson(c: Context<AdminEnv>): Promise<unknown> {
+export async function readJson(c: Context<AdminEnv>): Promise<unknown> {
   const { stream } = decodePayload(readAll(c.req.raw.body), c.var.payload);
   const parts: Uint8Array[] = [];
   let sizeBytes = 0;

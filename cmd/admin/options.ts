@@ -3,6 +3,7 @@ import type { HttpBindings } from '@hono/node-server';
 import type { Registry } from 'prom-client';
 import type { PayloadCheck } from '../../auth/request.ts';
 import type { Backend, Owner } from '../../backend/backend.ts';
+import type { Usage } from '../../backend/quotas/usage_rows.ts';
 import type { Logger } from '../logger.ts';
 import type { ClusterControl } from './cluster_control.ts';
 import type { ClusterView } from './cluster_view.ts';
@@ -12,6 +13,8 @@ export interface AdminOptions {
   /** Absent where there is no cluster to control. */
   readonly control?: ClusterControl | undefined;
   readonly backend: Backend;
+  /** What buckets hold, about as of now. */
+  readonly usages: () => Promise<readonly Usage[]>;
   readonly registry: Registry;
   readonly region: string;
   readonly logger: Logger;
