@@ -305,6 +305,21 @@ describe('SSE-C', () => {
     expect((await get('n')).status).toBe(404);
   });
 
+  it('gives a part that is sent again the ETag that it had', async () => {
+    const target = `/${bucket}/again`;
+    const begun = await harness.send({ method: 'POST', target: `${target}?uploads`, headers: mine });
+    const id = textOf(await begun.text(), 'UploadId') ?? '';
+    const request = {
+      method: 'PUT',
+      target: `${target}?partNumber=1&uploadId=${id}`,
+      headers: mine,
+      body: 'part',
+    };
+    const first = (await harness.send(request)).headers.get('etag');
+    expect((await harness.send(request)).headers.get('etag')).toBe(first);
+    expect((await put('other', mine, 'part')).headers.get('etag')).not.toBe(first);
+  });
+
   it('leaves nothing of the key behind in logs', async () => {
     await put('a', mine);
     await get('a', keyHeaders(other));

@@ -46,7 +46,12 @@ export async function copyObject(context: EngineContext, request: CopyObjectRequ
       body: { stream, sizeBytes: found.head.sizeBytes },
       algorithms: [algorithm],
       storageClass,
-      protection: protectionOf(context, { asked: request.encryption, bucket: target.bucket.row, metadata }),
+      protection: protectionOf(context, {
+        name: request,
+        asked: request.encryption,
+        bucket: target.bucket.row,
+        metadata,
+      }),
       signal: request.signal,
     }),
   );

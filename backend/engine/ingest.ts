@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import type { ChecksumAlgorithm, IncomingBody } from '../backend.ts';
 import { CHECKSUM_BYTES, type Checksummer, type Checksums } from '../checksums/checksums.ts';
 import type { ContentId, DataStore, WriteContentOptions } from '../data_store.ts';
 import type { VaultWritten } from '../frames/vault.ts';
 import type { SseRow } from '../encryption/sse_row.ts';
-import { hidesMd5, type Protection } from './protection.ts';
+import type { Protection } from './protection.ts';
 import type { EngineContext } from './context.ts';
 import { refuse } from './context.ts';
 
@@ -19,8 +19,8 @@ export interface IngestedContent {
   readonly written: VaultWritten;
   readonly sizeBytes: number;
   /**
-   * What the ETag is made of: the content's MD5; 16 random bytes where the content is under a key that not everybody
-   * who may list objects has (SSE-C, SSE-KMS), as in S3.
+   * What the ETag is made of: the content's MD5, or a keyed digest of that where the content is under a key that not
+   * everybody who may list objects has (SSE-C, SSE-KMS).
    */
   readonly md5: Uint8Array;
   /** What its object says of its encryption. */
@@ -43,14 +43,16 @@ export async function ingestProtected(
   context: EngineContext,
   request: IngestRequest & { readonly protection: Protection },
 ): Promise<IngestedContent> {
-  const { sse, seal } = request.protection;
+  const { sse, seal, etagKey } = request.protection;
   const data = {
     write: (id: ContentId, body: AsyncIterable<Uint8Array>, options: WriteContentOptions) =>
       context.vault.write(id, body, { ...options, ...seal }),
   };
   const content = await ingest({ checksums: context.checksums, data }, request);
   if (sse === undefined) return content;
-  return { ...content, sse, ...(hidesMd5(sse) ? { md5: context.randomBytes(md5Bytes) } : {}) };
+  if (etagKey === undefined) return { ...content, sse };
+  const tag = createHmac('sha256', etagKey).update(content.md5).digest().subarray(0, md5Bytes);
+  return { ...content, sse, md5: new Uint8Array(tag) };
 }
 
 /**

@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import type { Condition } from '../../s3db/database.ts';
 import type { EncryptionRequest, ObjectEncryption, ObjectMetadata } from '../backend.ts';
 import { mayShrink } from '../compression/compressible.ts';
@@ -19,6 +20,13 @@ const saltBytes = 16;
 export interface Protection {
   readonly sse: SseRow | undefined;
   readonly seal: Pick<VaultWriteOptions, 'under' | 'compressionLevel'>;
+  /** What makes the ETag of the content's MD5 where that must not be told; absent: the ETag is the MD5. */
+  readonly etagKey?: Uint8Array;
+}
+
+interface ObjectName {
+  readonly bucket: string;
+  readonly key: string;
 }
 
 /**
@@ -28,6 +36,7 @@ export interface Protection {
 export function protectionOf(
   context: EngineContext,
   object: {
+    readonly name: ObjectName;
     readonly asked: EncryptionRequest | undefined;
     readonly bucket: LoadedBucket;
     readonly metadata: ObjectMetadata;
@@ -35,7 +44,7 @@ export function protectionOf(
 ): Protection {
   const sse = sseFor(context, object.asked ?? bucketEncryption(object.bucket));
   const customerKey = object.asked?.type === 'customer' ? object.asked.key : undefined;
-  return { sse, seal: sealFor(context, { sse, customerKey, metadata: object.metadata }) };
+  return protect(context, { name: object.name, sse, customerKey, metadata: object.metadata });
 }
 
 /**
@@ -45,13 +54,31 @@ export function protectionOf(
 export function protectionOfPart(
   context: EngineContext,
   part: {
+    readonly name: ObjectName;
     readonly sse: SseRow | undefined;
     readonly metadata: ObjectMetadata;
     readonly customerKey: Uint8Array | undefined;
   },
 ): Protection {
   checkUploadKey(part.sse, part.customerKey);
-  return { sse: part.sse, seal: sealFor(context, part) };
+  return protect(context, part);
+}
+
+function protect(context: EngineContext, object: ProtectedObject): Protection {
+  const seal = sealFor(context, object);
+  const etagKey = etagKeyFor(object, seal.under);
+  return { sse: object.sse, seal, ...(etagKey === undefined ? {} : { etagKey }) };
+}
+
+/**
+ * SSE-C and SSE-KMS hide an object even from those who may list it, so its ETag isn't its MD5, as in S3. The same
+ * content of the same object under the same key has the same one: clients send a part again and name its first ETag.
+ */
+function etagKeyFor(object: ProtectedObject, under: WrapUnder | undefined): Uint8Array | undefined {
+  if (under === undefined || object.sse === undefined || object.sse.type === 'AES256') return undefined;
+  const key = 'customerKey' in under ? under.customerKey : under.key.material;
+  const { bucket, key: name } = object.name;
+  return createHmac('sha256', key).update(`s3d etag v1\0${bucket}/${name}`).digest();
 }
 
 /** The row that an upload keeps. @throws as `protectionOf` */
@@ -76,14 +103,14 @@ export function sseFor(context: EngineContext, asked: EncryptionRequest | undefi
   }
 }
 
-function sealFor(
-  context: EngineContext,
-  object: {
-    readonly sse: SseRow | undefined;
-    readonly customerKey: Uint8Array | undefined;
-    readonly metadata: ObjectMetadata;
-  },
-): Protection['seal'] {
+interface ProtectedObject {
+  readonly name: ObjectName;
+  readonly sse: SseRow | undefined;
+  readonly customerKey: Uint8Array | undefined;
+  readonly metadata: ObjectMetadata;
+}
+
+function sealFor(context: EngineContext, object: ProtectedObject): Protection['seal'] {
   const { compressionLevel } = context.protection;
   const under = wrapUnder(context, object.sse, object.customerKey);
   return {
@@ -182,11 +209,6 @@ export function checkUploadKey(sse: SseRow | undefined, customerKey: Uint8Array 
 /** For an answer. */
 export function encryptionField(sse: SseRow | undefined): { readonly encryption?: ObjectEncryption } {
   return sse === undefined ? {} : { encryption: encryptionOf(sse) };
-}
-
-/** Whether the ETag must not tell the content's MD5. */
-export function hidesMd5(sse: SseRow | undefined): boolean {
-  return sse !== undefined && sse.type !== 'AES256';
 }
 
 /**

@@ -44,6 +44,7 @@ export async function putObject(context: EngineContext, request: PutObjectReques
     algorithms: [algorithm],
     storageClass,
     protection: protectionOf(context, {
+      name: request,
       asked: request.encryption,
       bucket: target.bucket.row,
       metadata: request.metadata,

@@ -80,7 +80,7 @@ async function writePart(
     body: part.body,
     algorithms: [algorithm],
     storageClass: upload.row.storageClass,
-    protection: protectionOfPart(context, { sse, metadata, customerKey: request.customerKey }),
+    protection: protectionOfPart(context, { name: request, sse, metadata, customerKey: request.customerKey }),
     signal: request.signal,
   });
   const key = partKey(uploadId, request.partNumber);

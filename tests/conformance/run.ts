@@ -8,6 +8,7 @@
  * <backend>.txt; exit code 0 says that the suite ran, not that all cases passed.
  */
 import { execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
@@ -26,6 +27,9 @@ const tenantKeys = {
   accessKeyId: 'AKIATENANTTENANTTEN1',
   secretAccessKey: 'test-secret-key-of-the-tenant-account',
 };
+
+/** Keys for the cases about encryption, by the names that the suite is told. */
+const kmsKeys = ['suite-key-1', 'suite-key-2'] as const;
 
 const { values: flags, positionals: pytestArguments } = parseArgs({
   options: {
@@ -73,8 +77,11 @@ access_key_id = "${tenantKeys.accessKeyId}"
 secret_access_key = "${tenantKeys.secretAccessKey}"
 account_id = "333333333333"
 name = "tenant"
+[encryption]
+key_file = "../encryption.keys"
 `,
   });
+  await writeFile(join(config.directory, 'encryption.keys'), keyFile(), { mode: 0o600 });
   if (distributed) {
     const cluster = await Cluster.start(config.file);
     return {
@@ -97,6 +104,12 @@ name = "tenant"
       await config.remove();
     },
   };
+}
+
+/** What is encrypted at rest is under the first. */
+function keyFile(): string {
+  const tables = kmsKeys.map((id) => `[[keys]]\nid = "${id}"\nkey = "${randomBytes(32).toString('hex')}"\n`);
+  return `active = "${kmsKeys[0]}"\n${tables.join('')}`;
 }
 
 /** A virtual environment with what the suite's own requirements.txt names. */
@@ -191,6 +204,8 @@ ssl_verify = False
 bucket prefix = s3d-{random}-
 ${account('s3 main', testKeys, main)}api_name = ${region}
 lc_debug_interval = ${lifecycleDayS}
+kms_keyid = ${kmsKeys[0]}
+kms_keyid2 = ${kmsKeys[1]}
 ${account('s3 alt', otherKeys, other)}
 ${account('s3 tenant', tenantKeys, tenant)}tenant =
 ${account('iam', testKeys, main)}
