@@ -38,14 +38,20 @@ export class RequestMemory {
   readonly #added: LevelOperation[] = [];
   #forgottenUpTo = Buffer.from(rowPrefix);
   #nextForgettingMs = 0;
+  readonly #recentLimit: number;
+  #recent: RecentRequests | undefined;
 
-  constructor(level: BytesLevel) {
+  /** @param options.recentLimit ids kept in memory beside the rows. */
+  constructor(level: BytesLevel, options: { readonly recentLimit?: number } = {}) {
     this.#level = level;
+    this.#recentLimit = options.recentLimit ?? defaultRecentLimit;
   }
 
-  /** Reads what is remembered of the ids that a round is going to ask about. */
+  /** Reads what is remembered of the ids that a round is going to ask about, where it isn't in memory. */
   async prefetch(ids: readonly Uint8Array[]): Promise<void> {
-    const keys = ids.map(rowKey);
+    this.#recent ??= new RecentRequests(await this.#newestSecond(), this.#recentLimit);
+    const recent = this.#recent;
+    const keys = ids.filter((id) => !recent.covers(id)).map(rowKey);
     const stored: (Uint8Array | undefined)[] = keys.length === 0 ? [] : await this.#level.getMany(keys);
     keys.forEach((key, i) => {
       const row = stored[i];
@@ -56,7 +62,7 @@ export class RequestMemory {
   /** The answer to a command given before, or why it can't be let in; undefined: it is new. */
   recall(id: Uint8Array, digest: Uint8Array, logTimeMs: number): Outcome | undefined {
     const mintedMs = requestIdTimeMs(id);
-    const known = mintedMs < logTimeMs - 2 * requestWindowMs ? undefined : this.#rows.get(nameOf(rowKey(id)));
+    const known = mintedMs < logTimeMs - 2 * requestWindowMs ? undefined : this.#known(id);
     if (known === undefined) {
       if (mintedMs < logTimeMs - requestWindowMs) return { kind: 'expired' };
       if (mintedMs > logTimeMs + maxAheadMs) return { kind: 'fromTheFuture' };
@@ -74,6 +80,7 @@ export class RequestMemory {
     const key = rowKey(id);
     const row = { digest, loggedAtMs: at.logTimeMs, outcome: at.outcome };
     this.#rows.set(nameOf(key), row);
+    this.#recent?.add(id, row);
     this.#added.push({ type: 'put', key, value: sealValue(key, encodeRow(row)) });
   }
 
@@ -86,6 +93,16 @@ export class RequestMemory {
     const forgotten = await this.#forgettable(logTimeMs, 1024 + 4 * added.length);
     for (const key of forgotten) added.push({ type: 'del', key });
     return { operations: added, growth: added.length - 2 * forgotten.length };
+  }
+
+  #known(id: Uint8Array): Remembered | undefined {
+    return this.#recent?.get(id) ?? this.#rows.get(nameOf(rowKey(id)));
+  }
+
+  /** Of all ids that have a row; -1 without any. */
+  async #newestSecond(): Promise<number> {
+    const [last] = await this.#level.keys({ gte: rowPrefix, lt: rowsEnd, reverse: true, limit: 1 }).all();
+    return last === undefined ? -1 : secondOf(last.subarray(rowPrefix.length));
   }
 
   async #forgettable(logTimeMs: number, limit: number): Promise<Uint8Array[]> {
@@ -104,6 +121,52 @@ export class RequestMemory {
   }
 }
 
+/**
+ * Every remembered request whose id was minted in or after some second: whether one of these was seen before can be told
+ * without asking Level. Nearly all ids are of the last moment, so this spares a read for each write.
+ */
+class RecentRequests {
+  readonly #bySecond = new Map<number, Map<string, Remembered>>();
+  readonly #limit: number;
+  #from: number;
+  #count = 0;
+
+  /** @param newestSecond the newest of any id that was remembered before this began. */
+  constructor(newestSecond: number, limit: number) {
+    this.#from = newestSecond + 1;
+    this.#limit = limit;
+  }
+
+  covers(id: Uint8Array): boolean {
+    return secondOf(id) >= this.#from;
+  }
+
+  get(id: Uint8Array): Remembered | undefined {
+    return this.#bySecond.get(secondOf(id))?.get(nameOf(id));
+  }
+
+  add(id: Uint8Array, row: Remembered): void {
+    if (!this.covers(id)) return;
+    const second = secondOf(id);
+    const those = this.#bySecond.get(second) ?? new Map<string, Remembered>();
+    this.#bySecond.set(second, those);
+    those.set(nameOf(id), row);
+    this.#count++;
+    while (this.#count > this.#limit) this.#dropOldest();
+  }
+
+  #dropOldest(): void {
+    const oldest = Math.min(...this.#bySecond.keys());
+    this.#count -= this.#bySecond.get(oldest)?.size ?? 0;
+    this.#bySecond.delete(oldest);
+    this.#from = oldest + 1;
+  }
+}
+
+function secondOf(id: Uint8Array): number {
+  return Math.floor(requestIdTimeMs(id) / 1000);
+}
+
 /** What makes two commands with one id the same: SHA-256 of the encoded batch, cut to 128 bits. */
 export function requestDigest(body: Uint8Array): Uint8Array {
   return hash('sha256', body, 'buffer').subarray(0, 16);
@@ -119,6 +182,8 @@ export function isRequestRow(levelKey: Uint8Array): boolean {
 }
 
 const rowPrefix = Uint8Array.of(0, 0x72);
+const rowsEnd = Uint8Array.of(0, 0x73);
+const defaultRecentLimit = 30_000;
 /** Beyond what SigV4 lets a client's clock be ahead, short enough that rows go. */
 const maxAheadMs = 3_600_000;
 const forgettingPauseMs = 1000;
