@@ -56,6 +56,7 @@ export async function startGateway(
     accounts,
     region: config.region,
     domain: config.domain === '' ? undefined : config.domain,
+    websiteDomain: config.website.domain === '' ? undefined : config.website.domain,
     clock,
     logger,
     metrics: s3Metrics(registry),

@@ -16,6 +16,7 @@ import { inFlightLimit } from './middleware/in_flight_limit.ts';
 import { findResource } from './middleware/resource.ts';
 import type { S3Logger, S3Metrics } from './observe.ts';
 import { selectOperation } from './routes.ts';
+import { serveWebsite } from './website/serve.ts';
 
 export interface S3AppOptions {
   readonly backend: Backend;
@@ -25,6 +26,8 @@ export interface S3AppOptions {
   readonly region: string;
   /** Set: buckets are also found in the Host header below it. */
   readonly domain?: string | undefined;
+  /** Set: buckets with a website are served as such below it, by their names in the Host header. */
+  readonly websiteDomain?: string | undefined;
   /** Milliseconds since 1970. */
   readonly clock: () => number;
   readonly logger: S3Logger;
@@ -68,18 +71,21 @@ export function createS3App(options: S3AppOptions): S3App {
   const app = new Hono<S3Env>({ getPath: () => '/' });
   app.use(beginExchange({ services, requestId: options.requestId }));
   app.use(inFlightLimit({ max: services.limits.maxInFlight }));
-  app.use(findResource({ domain: options.domain }));
+  app.use(findResource({ domain: options.domain, websiteDomain: options.websiteDomain }));
   app.use(crossOrigin(services));
   app.use(authentication(services));
   app.all('/', async (c) => {
     const exchange = c.get('exchange');
     const call = callOf(exchange, services);
-    const operation = selectOperation({
-      method: call.method,
-      level: exchange.resource?.level ?? 'service',
-      query: call.query,
-      headers: call.headers,
-    });
+    const asWebsite = exchange.resource?.website === true && call.method !== 'OPTIONS';
+    const operation = asWebsite
+      ? serveWebsite
+      : selectOperation({
+          method: call.method,
+          level: exchange.resource?.level ?? 'service',
+          query: call.query,
+          headers: call.headers,
+        });
     exchange.operation = operation.name;
     return answerer.answer(c, await operation.handle(call));
   });

@@ -13,6 +13,7 @@ type HttpErrorCode =
   | 'InvalidDigest'
   | 'InvalidEncryptionAlgorithmError'
   | 'InvalidPolicyDocument'
+  | 'InvalidRedirectLocation'
   | 'InvalidURI'
   | 'MalformedACLError'
   | 'MalformedPolicy'
@@ -154,6 +155,10 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
     message: 'The content of the form does not meet the conditions specified in the policy document.',
   },
   InvalidRange: { status: 416, message: 'The requested range is not satisfiable' },
+  InvalidRedirectLocation: {
+    status: 400,
+    message: "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+  },
   InvalidRequest: { status: 400, message: 'Invalid Request' },
   InvalidStorageClass: { status: 400, message: 'The storage class you specified is not valid' },
   InvalidRetentionPeriod: { status: 400, message: 'The retention period is not valid.' },

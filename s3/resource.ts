@@ -10,6 +10,8 @@ export interface Resource {
   readonly bucket: string;
   /** Empty but at object level. */
   readonly key: string;
+  /** The bucket is asked for as a website. */
+  readonly website?: boolean;
 }
 
 /** Longest key in bytes of UTF-8. */
@@ -22,8 +24,14 @@ const maxKeyBytes = 1024;
  */
 export function parseResource(
   rawPath: string,
-  options: { readonly host: string | undefined; readonly domain?: string | undefined },
+  options: {
+    readonly host: string | undefined;
+    readonly domain?: string | undefined;
+    readonly websiteDomain?: string | undefined;
+  },
 ): Resource {
+  const site = virtualHostBucket(options.host, options.websiteDomain);
+  if (site !== undefined) return { ...resourceOf(site, rawPath.slice(1)), website: true };
   const hosted = virtualHostBucket(options.host, options.domain);
   if (hosted !== undefined) return resourceOf(hosted, rawPath.slice(1));
   const at = rawPath.indexOf('/', 1);

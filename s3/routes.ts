@@ -7,7 +7,6 @@ import {
   getBucketLifecycle,
   getBucketLogging,
   getBucketReplication,
-  getBucketWebsite,
 } from './operations/bucket_configuration.ts';
 import {
   deleteBucketEncryption,
@@ -16,6 +15,7 @@ import {
 } from './operations/bucket_encryption.ts';
 import { deleteBucketCors, getBucketCors, putBucketCors } from './operations/bucket_cors.ts';
 import { getBucketNotification, putBucketNotification } from './operations/bucket_notification.ts';
+import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './operations/bucket_website.ts';
 import { getBucketRequestPayment, putBucketRequestPayment } from './operations/bucket_request_payment.ts';
 import { getObjectLockConfiguration, putObjectLockConfiguration } from './operations/bucket_object_lock.ts';
 import { deleteBucketTagging, getBucketTagging, putBucketTagging } from './operations/bucket_tagging.ts';
@@ -156,6 +156,8 @@ export const routes: readonly Route[] = [
   route('PUT', 'bucket', putBucketCors, { query: ['cors'] }),
   route('PUT', 'bucket', putBucketEncryption, { query: ['encryption'] }),
   route('PUT', 'bucket', putBucketNotification, { query: ['notification'] }),
+  route('PUT', 'bucket', putBucketWebsite, { query: ['website'] }),
+  route('DELETE', 'bucket', deleteBucketWebsite, { query: ['website'] }),
   route('PUT', 'bucket', putBucketRequestPayment, { query: ['requestPayment'] }),
   route('PUT', 'bucket', putBucketVersioning, { query: ['versioning'] }),
   route('PUT', 'bucket', putBucketAcl, { query: ['acl'] }),

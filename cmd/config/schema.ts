@@ -49,6 +49,7 @@ export const configSchema = z.strictObject({
   port: port.max(64_535).default(8443),
   tls: z.boolean().default(true),
   domain: z.string().default(''),
+  website: z.strictObject({ domain: z.string().default('') }).prefault({}),
   base_path: name.default('data/'),
   rs: z
     .strictObject({ data: z.int().min(1).max(255), parity: z.int().min(0).max(255) })

@@ -37,6 +37,11 @@ export class RequestHeaders {
     return text === '' ? undefined : text;
   }
 
+  /** The same headers but for some. */
+  without(names: readonly string[]): RequestHeaders {
+    return new RequestHeaders(new Map([...this.map].filter(([name]) => !names.includes(name))));
+  }
+
   /** The same headers with `extra` added where a name isn't there yet. */
   withDefaults(extra: ReadonlyMap<string, readonly string[]>): RequestHeaders {
     return new RequestHeaders(new Map([...extra, ...this.map]));

@@ -15,8 +15,9 @@ interface AuthenticationOptions {
 export function authentication(options: AuthenticationOptions): ReturnType<typeof createMiddleware<S3Env>> {
   return createMiddleware<S3Env>(async function authenticateRequest(c, next) {
     const exchange = c.get('exchange');
-    if (exchange.method === 'OPTIONS') {
+    if (exchange.method === 'OPTIONS' || exchange.resource?.website === true) {
       // A browser asks without credentials, be it about a URL that is presigned for another method.
+      // On a website nobody signs in.
       exchange.caller = { kind: 'anonymous' };
       exchange.payload = { kind: 'unsigned' };
       return next();

@@ -6,6 +6,8 @@ import { parseResource } from '../resource.ts';
 interface ResourceOptions {
   /** Buckets are also found in the Host header below this domain. */
   readonly domain?: string | undefined;
+  /** Below this domain, as websites. */
+  readonly websiteDomain?: string | undefined;
 }
 
 /** Finds out what the request is about: service, bucket or object, and the query. */
@@ -15,8 +17,9 @@ export function findResource(options: ResourceOptions): ReturnType<typeof create
     exchange.resource = parseResource(exchange.target.rawPath, {
       host: exchange.headers.get('host'),
       domain: options.domain,
+      websiteDomain: options.websiteDomain,
     });
-    exchange.query = Query.parse(exchange.target.rawQuery);
+    exchange.query = exchange.resource.website === true ? Query.empty : Query.parse(exchange.target.rawQuery);
     await next();
   });
 }

@@ -50,11 +50,6 @@ export const getBucketLifecycle = unset(
   's3:GetLifecycleConfiguration',
   'NoSuchLifecycleConfiguration',
 );
-export const getBucketWebsite = unset(
-  'GetBucketWebsite',
-  's3:GetBucketWebsite',
-  'NoSuchWebsiteConfiguration',
-);
 export const getBucketReplication = unset(
   'GetBucketReplication',
   's3:GetReplicationConfiguration',

@@ -20,7 +20,7 @@ const systemHeaders: readonly (readonly [header: string, field: keyof SystemMeta
 
 /**
  * What a request says about the object it makes.
- * @throws S3Error MetadataTooLarge
+ * @throws S3Error MetadataTooLarge, InvalidRedirectLocation
  */
 export function readMetadata(headers: RequestHeaders): ObjectMetadata {
   const system: Record<string, string> = {};
@@ -28,6 +28,9 @@ export function readMetadata(headers: RequestHeaders): ObjectMetadata {
     const value = headers.get(header);
     if (value === undefined) continue;
     const text = header === 'content-encoding' ? withoutAwsChunked(value) : decodeHeaderText(value);
+    if (field === 'websiteRedirectLocation' && !/^(?:\/|https?:\/\/)/i.test(text)) {
+      throw new S3Error('InvalidRedirectLocation');
+    }
     if (text !== '') system[field] = text;
   }
   const user: Record<string, string> = {};
