@@ -76,6 +76,11 @@ export class ClientLane implements LaneRole {
     return true;
   }
 
+  /** No call is at work or waits for its turn. */
+  get idle(): boolean {
+    return this.#calls.size === 0 && this.#waiting.size === 0;
+  }
+
   close(error: TransportError): void {
     this.lane.destroy(error);
   }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CreditBudget } from './body_reader.ts';
 import { ClientLane } from './client_lane.ts';
 import type { Connection, Driver, DriverConnectOptions } from './driver.ts';
@@ -55,7 +56,7 @@ export class PeerConnection {
         ? error
         : new TransportError('unreachable', messageOf(error), { cause: error });
     }
-    if (self.#isOver()) {
+    if (self.isOver) {
       await connection.close();
       throw new TransportError('unreachable', 'the connection was lost while it was opened');
     }
@@ -73,6 +74,17 @@ export class PeerConnection {
     const lane = this.#lanes.get(kind);
     if (lane === undefined) throw new Error(`there is no lane ${kind}`);
     return lane;
+  }
+
+  /**
+   * Closes it once its last call is over: every call moves or ends by its deadline, so this is only a matter of time.
+   * Nothing new may be begun on it.
+   */
+  async retire(): Promise<void> {
+    while (!this.isOver && [...this.#lanes.values()].some((lane) => !lane.idle)) {
+      await sleep(heartbeatMs, undefined, { ref: false });
+    }
+    if (!this.isOver) await this.close();
   }
 
   async close(): Promise<void> {
@@ -118,7 +130,8 @@ export class PeerConnection {
     for (const lane of this.#lanes.values()) lane.close(error);
   }
 
-  #isOver(): boolean {
+  /** It was lost or closed. */
+  get isOver(): boolean {
     return this.#over;
   }
 }

@@ -13,6 +13,8 @@ export interface Driver {
   listen(options: DriverListenOptions, accept: AcceptStream): Promise<Listener>;
   /** @throws TransportError `unreachable`, or `refused` when the other's certificate isn't good. */
   connect(options: DriverConnectOptions): Promise<Connection>;
+  /** Where `connect` makes do with what works: the driver that it would rather have had than `via`. */
+  better?(via: string): Driver | undefined;
 }
 
 /** A server's certificate and key, and the CA that signs those of the cluster. PEM. */

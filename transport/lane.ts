@@ -44,6 +44,8 @@ export class Lane {
   #handshake: Handshake | undefined;
   #hello: Hello | undefined;
   #closed: TransportError | undefined;
+  readonly #roundTrips = new Map<bigint, { resolve(): void; reject(error: TransportError): void }>();
+  #lastRoundTrip = 0n;
   /** When the other side was last heard, by `performance.now()`. */
   #heardMs = performance.now();
 
@@ -158,6 +160,17 @@ export class Lane {
     if (this.writer.queuedBytes === 0) this.writer.frame(frameType.ping, {}, Buffer.alloc(8));
   }
 
+  /** Resolves once the other side has taken all that was written before. @throws TransportError when the lane ends */
+  roundTrip(): Promise<undefined> {
+    if (this.#closed !== undefined) return Promise.reject(this.#closed);
+    const token = Buffer.alloc(8);
+    token.writeBigUInt64BE(++this.#lastRoundTrip);
+    const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+    this.#roundTrips.set(this.#lastRoundTrip, { resolve: () => resolve(undefined), reject });
+    this.writer.frame(frameType.ping, {}, token);
+    return promise;
+  }
+
   /** Tells the other side why, then ends the lane. */
   fail(error: TransportError): void {
     if (this.#closed !== undefined) return;
@@ -219,8 +232,12 @@ export class Lane {
       case frameType.ping:
         this.writer.frame(frameType.pong, {}, payload);
         return;
-      case frameType.pong:
+      case frameType.pong: {
+        const token = payload.length === 8 ? payload.readBigUInt64BE() : 0n;
+        this.#roundTrips.get(token)?.resolve();
+        this.#roundTrips.delete(token);
         return;
+      }
       case frameType.fatal: {
         const { name, rest } = decodeNamed(payload);
         const error = new TransportError(fatalCode(name), rest.toString('utf8'));
@@ -240,6 +257,8 @@ export class Lane {
     this.#parser.stop();
     this.writer.close();
     this.#handshake?.fail(error);
+    for (const waiter of this.#roundTrips.values()) waiter.reject(error);
+    this.#roundTrips.clear();
     this.#role.onClosed(error);
   }
 }

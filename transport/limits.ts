@@ -66,6 +66,10 @@ export const connectMs = 2000;
 export const firstBackoffMs = 50;
 export const lastBackoffMs = 1000;
 
+/** Pauses between attempts of a connection that fell back to get the better driver: doubled from the first to the last. */
+export const firstUpgradeMs = 15_000;
+export const lastUpgradeMs = 600_000;
+
 /** How often deadlines are looked at. */
 export const sweepMs = 20;
 /** How long a closing server waits for handlers that were told to stop. */

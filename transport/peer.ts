@@ -2,9 +2,17 @@ import { type OutgoingCall, cancelled, checkCall, encodeMethod } from './client_
 import { PeerConnection } from './connection.ts';
 import type { ClientTls, Driver, TransportLogger } from './driver.ts';
 import { type DriverName, selectDriver } from './drivers/select.ts';
-import { TransportError } from './errors.ts';
+import { TransportError, messageOf } from './errors.ts';
 import { minSecretBytes } from './handshake.ts';
-import { connectMs, firstBackoffMs, lastBackoffMs, maxWaitingCalls } from './limits.ts';
+import {
+  connectMs,
+  firstBackoffMs,
+  firstUpgradeMs,
+  lastBackoffMs,
+  lastUpgradeMs,
+  maxWaitingCalls,
+} from './limits.ts';
+import { Upgrade } from './upgrade.ts';
 import { certificateName, requireLabel } from './peer_name.ts';
 import type { CallOptions, CallRequest, CallResponse, Peer, PeerId, PeerState } from './transport.ts';
 
@@ -25,6 +33,8 @@ export interface DialOptions {
   onState?(state: PeerState): void;
   /** 0 to 1, for the jitter of the back-off. */
   random?(): number;
+  /** First pause before a connection that fell back tries for better; doubled each time. Default 15 s. */
+  readonly upgradeMs?: number;
 }
 
 /**
@@ -61,6 +71,12 @@ export class DialedPeer implements Peer {
   #attempt = new Attempt();
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** While a connection that fell back is there. */
+  #upgrade: Upgrade | undefined;
+  /** Connections that were replaced and still have calls under way. */
+  readonly #retiring = new Set<PeerConnection>();
+  /** While the notices of the connection before are on their way: they arrive in order, or not at all. */
+  #holdsNotices = false;
   readonly #closing = new AbortController();
   #connecting: Promise<void> | undefined;
 
@@ -102,7 +118,7 @@ export class DialedPeer implements Peer {
 
   notify(method: string, payload: Uint8Array): boolean {
     const connection = this.#connection;
-    if (connection === undefined) return false;
+    if (connection === undefined || this.#holdsNotices) return false;
     return connection.lane('raft').notify(encodeMethod(method), payload);
   }
 
@@ -113,7 +129,9 @@ export class DialedPeer implements Peer {
     this.#attempt.fail(closed);
     const connection = this.#connection;
     this.#connection = undefined;
+    await this.#upgrade?.stop();
     await connection?.close();
+    await Promise.all([...this.#retiring].map((retiring) => retiring.close()));
     await this.#connecting;
     this.#become('down');
   }
@@ -147,32 +165,16 @@ export class DialedPeer implements Peer {
 
   async #connect(): Promise<void> {
     const options = this.#options;
+    const driver = selectDriver(options.driver);
     try {
-      const connection: PeerConnection = await PeerConnection.open({
-        driver: selectDriver(options.driver),
-        self: options.self,
-        peer: options.peer,
-        clusterId: options.clusterId,
-        secret: options.secret,
-        connect: {
-          host: options.host,
-          port: options.port,
-          servername: certificateName(options.peer, options.clusterId),
-          timeoutMs: connectMs,
-          signal: this.#closing.signal,
-          ...(options.tls === undefined ? {} : { tls: options.tls }),
-          ...(options.logger === undefined ? {} : { logger: options.logger }),
-        },
-        onSuspect: (suspect) => this.#become(suspect ? 'suspect' : 'up'),
-        onLost: (error) => this.#lost(error),
-      });
+      const connection = await this.#open(driver);
       if (this.#closing.signal.aborted) {
         await connection.close();
         return;
       }
-      this.#connection = connection;
+      if (connection.isOver) throw new TransportError('unreachable', 'the connection was lost at once');
       this.#failures = 0;
-      options.logger?.info({ peer: this.id, via: connection.via }, 'connected');
+      this.#take(connection);
       this.#become('up');
       this.#attempt.succeed(connection);
     } catch (error) {
@@ -188,8 +190,92 @@ export class DialedPeer implements Peer {
     }
   }
 
+  #open(driver: Driver): Promise<PeerConnection> {
+    const options = this.#options;
+    // Named so that what happens to one that was replaced meanwhile isn't taken for what happens to the peer.
+    const opening = { connection: undefined as PeerConnection | undefined };
+    const isCurrent = (): boolean =>
+      opening.connection !== undefined && opening.connection === this.#connection;
+    return PeerConnection.open({
+      driver,
+      self: options.self,
+      peer: options.peer,
+      clusterId: options.clusterId,
+      secret: options.secret,
+      connect: {
+        host: options.host,
+        port: options.port,
+        servername: certificateName(options.peer, options.clusterId),
+        timeoutMs: connectMs,
+        signal: this.#closing.signal,
+        ...(options.tls === undefined ? {} : { tls: options.tls }),
+        ...(options.logger === undefined ? {} : { logger: options.logger }),
+      },
+      onSuspect: (suspect) => {
+        if (isCurrent()) this.#become(suspect ? 'suspect' : 'up');
+      },
+      onLost: (error) => {
+        if (isCurrent()) this.#lost(error);
+      },
+    }).then((connection) => (opening.connection = connection));
+  }
+
+  /** From now on calls go this way. */
+  #take(connection: PeerConnection): void {
+    this.#connection = connection;
+    this.#options.logger?.info({ peer: this.id, via: connection.via }, 'connected');
+    this.#upgrade = undefined;
+    this.#watchForBetter(connection);
+  }
+
+  #watchForBetter(connection: PeerConnection): void {
+    const { driver, upgradeMs, logger } = this.#options;
+    const better = selectDriver(driver).better?.(connection.via);
+    if (better === undefined) return;
+    this.#upgrade = new Upgrade({
+      firstMs: upgradeMs ?? firstUpgradeMs,
+      lastMs: lastUpgradeMs,
+      open: () => this.#open(better),
+      opened: (fresh) => {
+        this.#replace(connection, fresh).catch((error: unknown) => {
+          logger?.warn({ peer: this.id, error: messageOf(error) }, 'closing a connection failed');
+        });
+      },
+      failed: (error) => {
+        logger?.info({ peer: this.id, via: connection.via, error: messageOf(error) }, 'nothing better yet');
+      },
+    });
+  }
+
+  /** New calls go the new way; those under way end where they began. */
+  async #replace(old: PeerConnection, fresh: PeerConnection): Promise<void> {
+    if (this.#connection !== old || this.#closing.signal.aborted) {
+      await fresh.close();
+      return;
+    }
+    if (fresh.isOver) {
+      this.#watchForBetter(old);
+      return;
+    }
+    this.#take(fresh);
+    this.#become('up');
+    this.#retiring.add(old);
+    this.#holdsNotices = true;
+    try {
+      await old.lane('raft').lane.roundTrip();
+    } catch (error) {
+      // It is lost, and with it what was on its way: nothing can overtake anything.
+      if (!(error instanceof TransportError)) throw error;
+    } finally {
+      this.#holdsNotices = false;
+    }
+    await old.retire();
+    this.#retiring.delete(old);
+  }
+
   #lost(error: TransportError): void {
     this.#connection = undefined;
+    void this.#upgrade?.stop();
     this.#attempt = new Attempt();
     this.#options.logger?.warn({ peer: this.id, error: error.message }, 'the connection was lost');
     this.#become('down');

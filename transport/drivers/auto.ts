@@ -5,7 +5,8 @@ import { http3Driver, loadHttp3 } from './http3.ts';
 
 /**
  * HTTP/3 where it works, HTTP/2 where it doesn't: a listener takes both on the same port number (HTTP/2 alone where
- * the library can't be loaded), a dialer tries HTTP/3 first and says so when it falls back.
+ * the library can't be loaded), a dialer tries HTTP/3 first and says so when it falls back. A peer that had to fall back
+ * tries HTTP/3 again from time to time.
  */
 export const autoDriver: Driver = {
   name: 'auto',
@@ -36,4 +37,6 @@ export const autoDriver: Driver = {
     );
     return connection;
   },
+
+  better: (via) => (via === http3Driver.name ? undefined : http3Driver),
 };
