@@ -8,6 +8,7 @@ import { loadConfig } from '../../cmd/config/load.ts';
 import type { Config } from '../../cmd/config/config.ts';
 import { parseFlags } from '../../cmd/flags.ts';
 import { openIdentity, type ClusterIdentity } from '../../cmd/identity.ts';
+import { TransportError } from '../../transport/errors.ts';
 import { dialPeer, type DialedPeer } from '../../transport/peer.ts';
 import { ShardClient } from '../../transport/shard_client.ts';
 import { verifyStore } from '../../wal/inspect.ts';
@@ -96,10 +97,10 @@ async function live(campaign: Campaign, life: number): Promise<void> {
   const isBinary = options.binaryEvery > 0 && life % options.binaryEvery === 0;
   const node = await startNode(campaign, isBinary);
   const peer = dialNode(campaign, random.chance(0.5) ? 'http3' : 'http2');
-  const client = new ShardClient(peer, { deadlineMs: 5000 });
+  const client = new ShardClient(peer, { deadlineMs: 60_000 });
   try {
-    await peer.connected(10_000);
-    await checkAll(campaign, client);
+    await peer.connected(60_000);
+    await patiently(node, () => checkAll(campaign, client));
     const stop = new AbortController();
     const load = loadShards(client, {
       ...options,
@@ -120,6 +121,18 @@ async function live(campaign: Campaign, life: number): Promise<void> {
   } finally {
     await node.kill('SIGKILL');
     await peer.close();
+  }
+}
+
+/** A busy machine may lose a connection of a process that lives; what was asked is asked again then. */
+async function patiently(node: ServerProcess, action: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await action();
+      return;
+    } catch (error) {
+      if (!(error instanceof TransportError) || !node.running || attempt === 5) throw error;
+    }
   }
 }
 
