@@ -108,7 +108,10 @@ export async function readWithBucket<Read>(
 ): Promise<{ bucket: ReadRow<LoadedBucket>; read: Read }> {
   for (let reads = 0; reads < maxReads; reads++) {
     const finding = findBucket(context, request.bucket);
-    const [found, read] = await Promise.all([finding, inside.read(finding.then((bucket) => bucket?.row))]);
+    const row = finding.then((bucket) => bucket?.row);
+    // Not every read waits for it, and a rejection is met with that of `finding`, right below.
+    row.catch(ignore);
+    const [found, read] = await Promise.all([finding, inside.read(row)]);
     const ownRows = [...inside.bucketIds(read)].every(
       (id) => found === undefined || Buffer.compare(id, found.row.id) === 0,
     );
@@ -268,4 +271,8 @@ export function bucketUnchanged(bucket: ReadRow<unknown>): Condition {
 /** The row is as it was read, or still absent. */
 export function rowUnchanged(table: string, key: Uint8Array, row: ReadRow<unknown> | undefined): Condition {
   return row === undefined ? { table, key, exists: false } : { table, key, equals: row.bytes };
+}
+
+function ignore(): void {
+  // Who else waits for the same promise hears of it.
 }
