@@ -9,7 +9,7 @@ CAMPAIGN_MINUTES ?= 5
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test check e2e e2e-large bench bench-memory bench-s3db sim sim-many campaign campaign-db campaign-cluster conformance build clean
+.PHONY: help run cluster test check e2e e2e-large bench bench-memory bench-s3db bench-faults sim sim-many campaign campaign-db campaign-cluster conformance build clean
 .PHONY: bench-storage kill-node crash-points
 
 help: ## list the targets
@@ -77,6 +77,9 @@ bench: $(WASM) ## throughput, latency and memory of a cluster, beside this machi
 
 bench-storage: $(WASM) ## erasure coding, log, shard store, transport, memory: each against its target
 	node tests/bench/storage.ts
+
+bench-faults: $(WASM) ## what failures cost: two nodes down, a wiped node filled, a sixth node
+	node tests/bench/faults.ts
 
 bench-memory: $(WASM) ## peak memory of each process while 1 GiB and 5 GiB objects go in and out
 	node tests/bench/memory.ts

@@ -12,6 +12,7 @@ import type { Config } from './config/config.ts';
 import type { ProcessContext } from './context.ts';
 import { connectDatabase, type ConnectedDatabase } from './databases.ts';
 import { clusterControl } from './cluster_control.ts';
+import { joinDesk } from './join_desk.ts';
 import { distributedView } from './distributed_view.ts';
 import { openWithKeys, protectionOptions } from './encryption.ts';
 import { startGateway } from './gateway.ts';
@@ -122,7 +123,14 @@ export async function startDistributed(
   });
   clusterMetrics(registry, { view, skewsMs: () => skew.skewsMs });
   const control = clusterControl({ registry: members, state, shards: mostShards(config) });
-  const { url, lines } = await startGateway(context, { backend, view, registry, control, usages });
+  const { url, lines } = await startGateway(context, {
+    backend,
+    view,
+    registry,
+    control,
+    usages,
+    join: joinDesk(context, members),
+  });
   return { url, lines: [...lines, tolerance(config, members.current)] };
 }
 

@@ -4,6 +4,7 @@ import { createS3App } from '../s3/app.ts';
 import { serveS3 } from '../s3/server.ts';
 import { administrators } from './admin/authenticate.ts';
 import type { ClusterControl } from './admin/cluster_control.ts';
+import type { JoinDesk } from './admin/join_routes.ts';
 import type { ClusterView } from './admin/cluster_view.ts';
 import { serveAdmin } from './admin/server.ts';
 import { bearerToken, loadMetricsToken } from './admin/metrics_token.ts';
@@ -25,11 +26,12 @@ export async function startGateway(
     readonly view: ClusterView;
     readonly registry: Registry;
     readonly control?: ClusterControl;
+    readonly join?: JoinDesk | undefined;
     readonly usages: ReadUsages;
   },
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, roles, identity, lifecycle, logger, clock, onReload } = context;
-  const { backend, view, registry, control, usages } = served;
+  const { backend, view, registry, control, join, usages } = served;
   const host = hostOf(roles, config);
   const certificate = config.tls ? await identity.certificate(host) : undefined;
   const { credentials, accounts } = openCredentials(config);
@@ -37,6 +39,7 @@ export async function startGateway(
   const admin = await serveAdmin({
     view,
     control,
+    join,
     backend,
     usages,
     registry,

@@ -11,6 +11,10 @@ const commands = [
     help: 'look after the cluster: s3d admin node status|add|drain|activate|remove|replace|weight, admin audit, admin bucket quota',
   },
   {
+    name: 'join',
+    help: "fetch the cluster's config for a new node: s3d join https://HOST:9443 -node N -address HOST:PORT",
+  },
+  {
     name: 'wal',
     help: "look into a shard node's directory while it is down: s3d wal verify|reindex|dump PATH",
   },

@@ -4,6 +4,7 @@ import { makeCertificates } from './certs_command.ts';
 import { exitCodes, UsageError } from './errors.ts';
 import { parseFlags } from './flags.ts';
 import { formatNode } from './format_command.ts';
+import { joinCommand } from './join_command.ts';
 import { helpText } from './help.ts';
 import { serve } from './serve.ts';
 import { walCommand } from './wal_command.ts';
@@ -32,6 +33,9 @@ async function main(argv: readonly string[]): Promise<number> {
       return exitCodes.ok;
     case 'admin':
       return adminCommand(rest, print);
+    case 'join':
+      print(await joinCommand(rest));
+      return exitCodes.ok;
     case 'wal':
       return walCommand(rest, print);
     default:

@@ -2,6 +2,7 @@ import { Hono, type Context } from 'hono';
 import type { ClusterView } from './cluster_view.ts';
 import { consoleRoutes } from './console/routes.ts';
 import { describeNode, describeRepair } from './descriptions.ts';
+import { joinRoutes } from './join_routes.ts';
 import { nodeRoutes } from './node_routes.ts';
 import { fromOwnPages } from './own_pages.ts';
 import { objectRoutes } from './object_routes.ts';
@@ -21,6 +22,8 @@ export function createAdminApp(options: AdminOptions): Hono<AdminEnv> {
   app.get('/health', (c) => answerReadiness(c, options.view));
 
   app.use('*', fromOwnPages);
+  // With a key of its own: who joins has the cluster's secret, and no administrator's key.
+  app.route('/', joinRoutes(options.join));
   app.use('*', async (c, next) => {
     if (c.req.path === '/metrics' && options.mayReadMetrics(c.req.header('authorization'))) return next();
     const administrator = await options.authenticate(c.env.incoming);

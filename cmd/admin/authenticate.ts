@@ -43,7 +43,8 @@ async function findCredential(
   return authenticated.kind === 'signed' ? authenticated : undefined;
 }
 
-function signedRequest(request: IncomingMessage): SignedRequest {
+/** A request as its signature covers it. */
+export function signedRequest(request: IncomingMessage): SignedRequest {
   const target = request.url ?? '/';
   const question = target.indexOf('?');
   const headers = new Map<string, string[]>();

@@ -6,12 +6,15 @@ import type { Backend, Owner } from '../../backend/backend.ts';
 import type { Usage } from '../../backend/quotas/usage_rows.ts';
 import type { Logger } from '../logger.ts';
 import type { ClusterControl } from './cluster_control.ts';
+import type { JoinDesk } from './join_routes.ts';
 import type { ClusterView } from './cluster_view.ts';
 
 export interface AdminOptions {
   readonly view: ClusterView;
   /** Absent where there is no cluster to control. */
   readonly control?: ClusterControl | undefined;
+  /** Absent where no host may join. */
+  readonly join?: JoinDesk | undefined;
   readonly backend: Backend;
   /** What buckets hold, about as of now. */
   readonly usages: () => Promise<readonly Usage[]>;

@@ -24,7 +24,7 @@ export interface NemesisOptions {
 
 /** The node whose directory is a small mount of its own, where mounts can be made. */
 const smallNode = 4;
-const smallBytes = 700 * 1024 * 1024;
+const smallBytes = 1536 * 1024 * 1024;
 /** How long the cluster may take to be whole again after a fault, on a machine that others use as well. */
 const wholeMs = 300_000;
 
@@ -281,7 +281,7 @@ export class Nemesis {
     const { stdout } = await run('df', ['--output=avail', '-B1', this.#mount]);
     const free = Number(stdout.split('\n')[1]);
     this.#log(`the disk of node ${smallNode} is full: ${free} bytes go to something else`);
-    await run('fallocate', ['-l', String(Math.max(free - 1024 * 1024, 1)), join(this.#mount, 'ballast')]);
+    await run('fallocate', ['-l', String(Math.max(free - 200 * 1024 * 1024, 1)), join(this.#mount, 'ballast')]);
     await sleep(this.#random.between(10_000, 20_000));
     await rm(join(this.#mount, 'ballast'), { force: true });
   }
