@@ -281,7 +281,11 @@ export class Nemesis {
     const { stdout } = await run('df', ['--output=avail', '-B1', this.#mount]);
     const free = Number(stdout.split('\n')[1]);
     this.#log(`the disk of node ${smallNode} is full: ${free} bytes go to something else`);
-    await run('fallocate', ['-l', String(Math.max(free - 200 * 1024 * 1024, 1)), join(this.#mount, 'ballast')]);
+    await run('fallocate', [
+      '-l',
+      String(Math.max(free - 200 * 1024 * 1024, 1)),
+      join(this.#mount, 'ballast'),
+    ]);
     await sleep(this.#random.between(10_000, 20_000));
     await rm(join(this.#mount, 'ballast'), { force: true });
   }
