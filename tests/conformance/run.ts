@@ -22,7 +22,7 @@ const directory = resolve('artifacts/conformance');
 const region = 'us-east-1';
 /** Seconds that stand for a day of lifecycle rules. */
 const lifecycleDayS = 10;
-const caseTimeoutS = 300;
+const caseTimeoutS = 600;
 const tenantKeys = {
   accessKeyId: 'AKIATENANTTENANTTEN1',
   secretAccessKey: 'test-secret-key-of-the-tenant-account',
@@ -52,7 +52,8 @@ async function main(): Promise<void> {
     const settings = join(store.config.directory, 's3tests.conf');
     await writeFile(settings, suiteSettings(store.config.port));
     const report = join(directory, `${flags.backend}.xml`);
-    await runSuite({ suite, venv, settings, report });
+    const caFile = join(store.config.basePath, 'certs', 'ca.pem');
+    await runSuite({ suite, venv, settings, report, caFile });
     const outcomes = outcomesOf(await readFile(report, 'utf8'));
     const lines = outcomes.map(({ name, outcome, reason }) => `${outcome}\t${name}\t${reason}`);
     await writeFile(join(directory, `${flags.backend}.txt`), `${lines.join('\n')}\n`);
@@ -141,6 +142,7 @@ async function runSuite(run: {
   readonly venv: string;
   readonly settings: string;
   readonly report: string;
+  readonly caFile: string;
 }): Promise<void> {
   const cases =
     pytestArguments.length > 0
@@ -164,6 +166,8 @@ async function runSuite(run: {
       env: {
         ...process.env,
         S3TEST_CONF: run.settings,
+        // For the few cases that don't go by ssl_verify.
+        REQUESTS_CA_BUNDLE: run.caFile,
         AWS_DEFAULT_REGION: region,
       },
     },
