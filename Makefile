@@ -10,7 +10,7 @@ INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .PHONY: help run cluster test check e2e e2e-large bench bench-memory bench-s3db bench-faults sim sim-many campaign campaign-db campaign-cluster conformance build clean
-.PHONY: bench-storage kill-node crash-points
+.PHONY: bench-policy bench-storage kill-node crash-points
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -74,6 +74,9 @@ campaign-cluster: $(WASM) ## the whole cluster's part: S3 through all gateways, 
 
 bench: $(WASM) ## throughput, latency and memory of a cluster, beside this machine's limits
 	node tests/bench/run.ts
+
+bench-policy: ## what a bucket policy of 100 statements costs a request; the target is 50 microseconds
+	node tests/bench/policy.ts
 
 bench-storage: $(WASM) ## erasure coding, log, shard store, transport, memory: each against its target
 	node tests/bench/storage.ts

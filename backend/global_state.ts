@@ -17,5 +17,6 @@ export interface GlobalState {
   close(): Promise<void>;
 }
 
-/** `state` holds what the machinery itself needs: epochs, leases, repair queue. */
-export type Table = 'buckets' | 'settings' | 'objects' | 'versions' | 'multipart' | 'parts' | 'state';
+/** `state` holds what the machinery itself needs: epochs, leases, repair queue. `users` isn't the engine's. */
+export type Table =
+  'buckets' | 'settings' | 'objects' | 'versions' | 'multipart' | 'parts' | 'state' | 'users';

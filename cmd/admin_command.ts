@@ -1,13 +1,9 @@
-import { readFile } from 'node:fs/promises';
-import { request as requestHttp } from 'node:http';
-import { request as requestHttps } from 'node:https';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import aws4 from 'aws4';
-import type { Config } from './config/config.ts';
+import { AdminClient } from './admin_client.ts';
 import { loadConfig } from './config/load.ts';
 import { exitCodes, UsageError } from './errors.ts';
+import { userCommand, userOptions, userUsage } from './user_command.ts';
 import { nodeStatus, type StatusAnswer } from './node_status.ts';
 
 const usage = `s3d admin node status
@@ -20,6 +16,7 @@ s3d admin node weight N W                             its share of the shards, 1
 s3d admin bucket quota NAME [-max-bytes B] [-max-objects N] [-clear]
                                                       show, set or take away how much a bucket may hold (B: 10GiB)
 s3d admin audit status|resume|approve                 orphans: after a restore, or when there are suspiciously many
+${userUsage}
 
 -config FILE (default cluster.toml) says where the gateway is and has the key; -url URL names another admin listener`;
 
@@ -33,9 +30,9 @@ const options = {
   'max-bytes': { type: 'string' },
   'max-objects': { type: 'string' },
   clear: { type: 'boolean' },
+  ...userOptions,
 } as const;
 
-const callMs = 30_000;
 const pollMs = 2000;
 
 /** `s3d admin ...`: asks an admin listener. @returns the exit code */
@@ -89,6 +86,7 @@ export async function adminCommand(argv: readonly string[], print: (line: string
       print(verb === 'resume' ? 'the audit goes on' : 'the next audit deletes the orphans that it finds');
       return exitCodes.ok;
     default:
+      if (await userCommand(client, { area, verb, id: rest[0], values }, print)) return exitCodes.ok;
       throw new UsageError(`admin: expected one of\n${usage}`);
   }
 }
@@ -104,6 +102,10 @@ function parse(argv: readonly string[]): {
     'max-bytes'?: string;
     'max-objects'?: string;
     clear?: boolean;
+    account?: string;
+    email?: string;
+    admin?: boolean;
+    policy?: string;
   };
   readonly positionals: string[];
 } {
@@ -194,88 +196,4 @@ function addressOf(text: string | undefined): { host: string; port: number } {
   if (match?.[1] === undefined)
     throw new UsageError(`admin: -address HOST:PORT expected, got '${text ?? ''}'`);
   return { host: match[1], port: Number(match[2]) };
-}
-
-/** Calls an admin listener with the key of an administrator of the config. */
-class AdminClient {
-  readonly #config: Config;
-  readonly #url: URL;
-
-  constructor(config: Config, url: string | undefined) {
-    this.#config = config;
-    const host = config.host.includes(':') ? `[${config.host}]` : config.host;
-    this.#url = new URL(url ?? `${config.tls ? 'https' : 'http'}://${host}:${config.port + 1000}`);
-  }
-
-  async get<T>(path: string): Promise<T> {
-    return (await this.send('GET', path)) as T;
-  }
-
-  /** @throws UsageError with what the listener says, or that it can't be reached */
-  async send(method: string, path: string, body?: object): Promise<unknown> {
-    const auth = this.#config.auth.find((entry) => entry.admin);
-    if (auth === undefined) {
-      throw new UsageError(`${this.#config.file}: auth: no [[auth]] has admin = true, and this needs one`);
-    }
-    const text = body === undefined ? '' : JSON.stringify(body);
-    const signed = aws4.sign(
-      {
-        host: this.#url.host,
-        path,
-        method,
-        service: 's3',
-        region: this.#config.region,
-        ...(text === '' ? {} : { body: text, headers: { 'content-type': 'application/json' } }),
-      },
-      { accessKeyId: auth.access_key_id, secretAccessKey: auth.secret_access_key },
-    );
-    const { status, answer } = await this.#exchange(method, {
-      path,
-      text,
-      headers: (signed.headers ?? {}) as Record<string, string>,
-    });
-    let parsed: unknown;
-    try {
-      parsed = JSON.parse(answer);
-    } catch {
-      throw new UsageError(`${this.#url.href}: answered ${status} and something that is not JSON`);
-    }
-    if (status >= 400) {
-      const { message } = parsed as { readonly message?: string };
-      throw new UsageError(`${message ?? answer} (${status})`);
-    }
-    return parsed;
-  }
-
-  async #exchange(
-    method: string,
-    call: { readonly path: string; readonly text: string; readonly headers: Record<string, string> },
-  ): Promise<{ readonly status: number; readonly answer: string }> {
-    const secure = this.#url.protocol === 'https:';
-    const ca = secure ? await readFile(join(this.#config.base_path, 'certs', 'ca.pem'), 'utf8') : undefined;
-    return new Promise((resolve, reject) => {
-      const outgoing = (secure ? requestHttps : requestHttp)(
-        this.#url,
-        {
-          method,
-          path: call.path,
-          headers: call.headers,
-          timeout: callMs,
-          agent: false,
-          ...(ca === undefined ? {} : { ca }),
-        },
-        (response) => {
-          let answer = '';
-          response.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk));
-          response.on('end', () => resolve({ status: response.statusCode ?? 0, answer }));
-          response.on('error', reject);
-        },
-      );
-      outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer in ${callMs} ms`)));
-      outgoing.on('error', (error) =>
-        reject(new UsageError(`the admin listener at ${this.#url.href} can't be reached: ${error.message}`)),
-      );
-      outgoing.end(call.text);
-    });
-  }
 }

@@ -125,6 +125,7 @@ export async function startDistributed(
   const control = clusterControl({ registry: members, state, shards: mostShards(config) });
   const { url, lines } = await startGateway(context, {
     backend,
+    state,
     view,
     registry,
     control,

@@ -1,5 +1,7 @@
+import { join } from 'node:path';
 import type { Owner } from '../backend/backend.ts';
 import { openFilesystemBackend } from '../backend/filesystem/filesystem_backend.ts';
+import { LocalState } from '../backend/local_state.ts';
 import type { Config } from './config/config.ts';
 import type { ProcessContext } from './context.ts';
 import { nothingToRepair } from './admin/cluster_view.ts';
@@ -42,7 +44,9 @@ export async function startFilesystem(
     repair: async () => nothingToRepair,
     obstacles: async () => [],
   };
-  return startGateway(context, { backend, view, registry, usages });
+  const state = await LocalState.open(join(config.base_path, 'users'));
+  lifecycle.add('users', () => state.close());
+  return startGateway(context, { backend, state, view, registry, usages });
 }
 
 /** Buckets of the config belong to the first account. */

@@ -1,5 +1,6 @@
 import type { Registry } from 'prom-client';
 import type { Backend } from '../backend/backend.ts';
+import type { GlobalState } from '../backend/global_state.ts';
 import { createS3App } from '../s3/app.ts';
 import { serveS3 } from '../s3/server.ts';
 import { administrators } from './admin/authenticate.ts';
@@ -9,11 +10,11 @@ import type { ClusterView } from './admin/cluster_view.ts';
 import { serveAdmin } from './admin/server.ts';
 import { bearerToken, loadMetricsToken } from './admin/metrics_token.ts';
 import type { ProcessContext } from './context.ts';
-import { openCredentials } from './credentials.ts';
 import { s3Metrics } from './metrics.ts';
 import { notificationTypes } from './notifications.ts';
 import type { ReadUsages } from './quotas.ts';
 import { hostOf } from './roles.ts';
+import { openUsers } from './users/runtime_users.ts';
 
 /** How long requests in flight may take to finish once the process is to stop. */
 const drainMs = 20_000;
@@ -23,6 +24,8 @@ export async function startGateway(
   context: ProcessContext,
   served: {
     readonly backend: Backend;
+    /** Where users and keys are that were made at run time. */
+    readonly state: GlobalState;
     readonly view: ClusterView;
     readonly registry: Registry;
     readonly control?: ClusterControl;
@@ -31,15 +34,16 @@ export async function startGateway(
   },
 ): Promise<{ readonly url: string; readonly lines: readonly string[] }> {
   const { config, roles, identity, lifecycle, logger, clock, onReload } = context;
-  const { backend, view, registry, control, join, usages } = served;
+  const { backend, state, view, registry, control, join, usages } = served;
   const host = hostOf(roles, config);
   const certificate = config.tls ? await identity.certificate(host) : undefined;
-  const { credentials, accounts } = openCredentials(config);
+  const { users, credentials } = openUsers(context, state);
 
   const admin = await serveAdmin({
     view,
     control,
     join,
+    users,
     backend,
     usages,
     registry,
@@ -56,7 +60,7 @@ export async function startGateway(
   const app = createS3App({
     backend,
     credentials,
-    accounts,
+    accounts: credentials,
     region: config.region,
     domain: config.domain === '' ? undefined : config.domain,
     websiteDomain: config.website.domain === '' ? undefined : config.website.domain,

@@ -8,6 +8,7 @@ import { fromOwnPages } from './own_pages.ts';
 import { objectRoutes } from './object_routes.ts';
 import { quotaRoutes } from './quota_routes.ts';
 import type { AdminEnv, AdminOptions } from './options.ts';
+import { userRoutes } from './user_routes.ts';
 
 /**
  * The admin listener: health for load balancers (open), the rest for administrators. A port of its own, since
@@ -44,6 +45,7 @@ export function createAdminApp(options: AdminOptions): Hono<AdminEnv> {
   app.route('/', consoleRoutes(options));
   app.route('/', nodeRoutes(options));
   app.route('/', quotaRoutes(options));
+  app.route('/', userRoutes(options));
   app.route('/', objectRoutes(options));
 
   app.notFound((c) => c.json({ error: 'NotFound', message: `nothing is at ${c.req.path}` }, 404));

@@ -5,6 +5,7 @@ import type { PayloadCheck } from '../../auth/request.ts';
 import type { Backend, Owner } from '../../backend/backend.ts';
 import type { Usage } from '../../backend/quotas/usage_rows.ts';
 import type { Logger } from '../logger.ts';
+import type { UserStore } from '../users/user_store.ts';
 import type { ClusterControl } from './cluster_control.ts';
 import type { JoinDesk } from './join_routes.ts';
 import type { ClusterView } from './cluster_view.ts';
@@ -15,6 +16,8 @@ export interface AdminOptions {
   readonly control?: ClusterControl | undefined;
   /** Absent where no host may join. */
   readonly join?: JoinDesk | undefined;
+  /** Absent where no users can be made. */
+  readonly users?: UserStore | undefined;
   readonly backend: Backend;
   /** What buckets hold, about as of now. */
   readonly usages: () => Promise<readonly Usage[]>;
