@@ -29,7 +29,7 @@ export function compilePrincipals(value: unknown): PrincipalSet {
   const entries = Object.entries(value);
   if (entries.length === 0) throw invalid();
   const accounts = new Set<string>();
-  const users = new Set<string>();
+  const users = new Map<string, Set<string>>();
   const services = new Set<string>();
   let everyone = false;
   for (const [type, names] of entries) {
@@ -47,7 +47,7 @@ export function compilePrincipals(value: unknown): PrincipalSet {
     match(principal) {
       if (principal.kind === 'service') return services.has(principal.name) ? 'named' : 'none';
       if (principal.kind === 'anonymous') return 'none';
-      if (users.has(userKey(principal.accountId, principal.userName))) return 'named';
+      if (users.get(principal.accountId)?.has(principal.userName) === true) return 'named';
       return accounts.has(principal.accountId) ? 'account' : 'none';
     },
   };
@@ -63,20 +63,22 @@ function namesOf(names: unknown): string[] {
   return list;
 }
 
-function addAws(name: string, sets: { readonly accounts: Set<string>; readonly users: Set<string> }): void {
+function addAws(
+  name: string,
+  sets: { readonly accounts: Set<string>; readonly users: Map<string, Set<string>> },
+): void {
   if (accountIdForm.test(name)) {
     sets.accounts.add(name);
     return;
   }
   const match = iamArn.exec(name);
   if (match?.[1] === undefined || /[*?]/.test(match[1])) throw invalid();
-  if (match[3] === undefined) sets.accounts.add(match[1]);
-  else sets.users.add(userKey(match[1], match[3]));
-}
-
-/** Neither part holds a slash. */
-function userKey(accountId: string, userName: string): string {
-  return `${accountId}/${userName}`;
+  if (match[3] === undefined) {
+    sets.accounts.add(match[1]);
+    return;
+  }
+  const names = sets.users.get(match[1]) ?? new Set<string>();
+  sets.users.set(match[1], names.add(match[3]));
 }
 
 function invalid(): PolicyError {
