@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { AdminClient } from './admin_client.ts';
 import { loadConfig } from './config/load.ts';
+import { databaseCommand } from './database_admin/command.ts';
 import { exitCodes, UsageError } from './errors.ts';
 import { userCommand, userOptions, userUsage } from './user_command.ts';
 import { nodeStatus, type StatusAnswer } from './node_status.ts';
@@ -16,6 +17,8 @@ s3d admin node weight N W                             its share of the shards, 1
 s3d admin bucket quota NAME [-max-bytes B] [-max-objects N] [-clear]
                                                       show, set or take away how much a bucket may hold (B: 10GiB)
 s3d admin audit status|resume|approve                 orphans: after a restore, or when there are suspiciously many
+s3d admin db status|join|leave|transfer|snapshot|backup|restore|recover
+                                                      the metadata database: s3d admin db help
 ${userUsage}
 
 -config FILE (default cluster.toml) says where the gateway is and has the key; -url URL names another admin listener`;
@@ -37,6 +40,7 @@ const pollMs = 2000;
 
 /** `s3d admin ...`: asks an admin listener. @returns the exit code */
 export async function adminCommand(argv: readonly string[], print: (line: string) => void): Promise<number> {
+  if (argv[0] === 'db') return databaseCommand(argv.slice(1), print);
   const { values, positionals } = parse(argv);
   const [area, verb, ...rest] = positionals;
   const config = await loadConfig(values.config ?? process.env['CONFIG'] ?? 'cluster.toml', {

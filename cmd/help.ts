@@ -8,7 +8,7 @@ const commands = [
   { name: 'format', help: "prepare and mark a shard node's directory: s3d format -config FILE -node N" },
   {
     name: 'admin',
-    help: 'look after the cluster: s3d admin node, audit, bucket quota, user, key; s3d admin lists the verbs',
+    help: 'look after the cluster: s3d admin node, audit, bucket quota, user, key, db; s3d admin lists the verbs',
   },
   {
     name: 'join',

@@ -134,8 +134,8 @@ export async function greet(peer: Peer, self: Greeting, signal: AbortSignal): Pr
 interface HelloOptions {
   readonly self: () => Greeting;
   readonly heard: (greeting: Greeting) => void;
-  /** Whether the cluster has removed this incarnation. */
-  readonly retired: (member: Member) => boolean;
+  /** Whether the sender's cluster is this one, and has removed it. */
+  readonly retired: (greeting: Greeting) => boolean;
 }
 
 /** Answers greetings. An incarnation that was retired is told so, and isn't taken for its slot's holder again. */

@@ -18,6 +18,8 @@ export interface EndpointOptions {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly connections: number;
+  /** Of one answer. Default 64 MiB; -1: no limit, for answers that are read piece by piece. */
+  readonly maxResponseBytes?: number;
 }
 
 export interface Call {
@@ -37,7 +39,7 @@ export interface Answer {
 
 const connectTimeoutMs = 1000;
 const keepAliveTimeoutMs = 50_000;
-const maxResponseBytes = 64 * 1024 * 1024;
+const defaultResponseBytes = 64 * 1024 * 1024;
 const emptyHash = createHash('sha256').digest('hex');
 /** Codes of errors that come before the first byte of a request leaves. */
 const notSentCodes = new Set([
@@ -73,7 +75,7 @@ export class ClientEndpoint {
       // Deadlines come with each request.
       headersTimeout: 0,
       bodyTimeout: 0,
-      maxResponseSize: maxResponseBytes,
+      maxResponseSize: options.maxResponseBytes ?? defaultResponseBytes,
       connect: {
         ca: options.ca,
         timeout: connectTimeoutMs,
@@ -106,6 +108,16 @@ export class ClientEndpoint {
       }
       throw error;
     }
+  }
+
+  /** As `send`, for an answer that is read piece by piece; `signal` ends it at any time. */
+  async download(
+    call: Call,
+    signal: AbortSignal,
+  ): Promise<{ readonly status: number; readonly pieces: AsyncIterable<Uint8Array> }> {
+    const { method, path } = call;
+    const response = await this.#pool.request({ method, path, headers: this.signedHeaders(call), signal });
+    return { status: response.statusCode, pieces: response.body };
   }
 
   async close(): Promise<void> {

@@ -15,7 +15,9 @@ import { Replica } from './replica.ts';
 import type { ReplicaFiles, StartingPoint } from './replica_files.ts';
 import type { Member } from './replica_identity.ts';
 import { mintRequestId } from './request_id.ts';
+import { Restore } from './restore.ts';
 import type { Retention } from './retained_sizes.ts';
+import type { StateMachine } from './state_machine.ts';
 import { forwardWrite, writeHandler, writeMethod } from './write_forwarding.ts';
 
 interface ClusterMemberOptions {
@@ -49,6 +51,8 @@ const choreTimeoutMs = 5000;
 export class ClusterMember {
   readonly replica: Replica;
   readonly driver: RaftDriver;
+  readonly state: StateMachine;
+  readonly restore: Restore;
   readonly #options: ClusterMemberOptions;
   readonly #links: PeerLinks;
   readonly #gate = new CommandGate();
@@ -60,6 +64,7 @@ export class ClusterMember {
     const { identity, files, clusterId, peers, members, logger, timing, retention } = options;
     this.#options = options;
     this.#preference = new PreferredLeader(options.preference);
+    this.state = files.state;
     this.#links = new PeerLinks({
       clusterId,
       peers: peers.bySlot,
@@ -96,6 +101,7 @@ export class ClusterMember {
         return forwardWrite(peer, write, timeoutMs);
       },
     });
+    this.restore = new Restore(this.replica, files.state);
   }
 
   static start(options: ClusterMemberOptions): ClusterMember {

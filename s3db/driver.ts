@@ -74,7 +74,7 @@ export class RaftDriver {
   #writing: Promise<void> | undefined;
   #applying: Promise<void> | undefined;
   #installing = false;
-  #compacting = false;
+  #compacting: Promise<void> | undefined;
   #pumpPlanned = false;
   #failure: ReplicaFailedError | undefined;
   #closed = false;
@@ -192,6 +192,7 @@ export class RaftDriver {
     this.#refuseAll(new UnavailableError('the replica is closing'));
     await this.#writing;
     await this.#applying;
+    await this.#compacting;
   }
 
   #tick(): void {
@@ -315,20 +316,44 @@ export class RaftDriver {
   }
 
   #compactIfWorthwhile(applied: number): void {
-    if (this.#compacting || this.#installing || this.#stopped()) return;
+    if (this.#compacting !== undefined || this.#installing || this.#stopped()) return;
     const upTo = this.#retained.compactionPoint(applied, this.#retention);
     // A snapshot that came in since may have taken the place of what was applied.
     if (upTo === undefined || upTo < this.#core.status().firstIndex) return;
-    this.#compacting = true;
-    const meta = this.#core.snapshotAt(upTo);
-    this.#options.storage.compact(meta).then(
-      () => {
-        this.#compacting = false;
-      },
-      (error: unknown) => this.#fail(error),
-    );
-    this.#core.compact(upTo);
-    this.#retained.compact(upTo);
+    this.#compact(upTo);
+  }
+
+  #compact(upTo: number): void {
+    this.#compacting = this.#compactLog(upTo).finally(() => (this.#compacting = undefined));
+  }
+
+  /** Never rejects: a log that can't be compacted is the end of the replica. */
+  async #compactLog(upTo: number): Promise<void> {
+    try {
+      const done = this.#options.storage.compact(this.#core.snapshotAt(upTo));
+      this.#core.compact(upTo);
+      this.#retained.compact(upTo);
+      await done;
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /**
+   * Drops as much of the log as is in the state, whole segments of it from the disk. A follower that is behind gets a snapshot.
+   * Resolves with the index behind which the log begins now.
+   */
+  async compactNow(): Promise<number> {
+    this.#assertRunning();
+    const { applied, firstIndex, progress } = this.#core.status();
+    // What a follower that keeps up still lacks stays, else it would need a snapshot.
+    const needed = progress.filter((one) => one.active && one.state === 'replicate').map((one) => one.match);
+    const upTo = Math.min(applied, ...needed);
+    if (this.#installing || this.#compacting !== undefined || upTo < firstIndex) return firstIndex - 1;
+    this.#compact(upTo);
+    await this.#compacting;
+    this.#assertRunning();
+    return this.#core.status().firstIndex - 1;
   }
 
   #send(message: Message): void {

@@ -17,3 +17,8 @@ export class NoReadIndexError extends Error {
 export class ReplicaFailedError extends Error {
   override readonly name = 'ReplicaFailedError';
 }
+
+/** A directory can't be used for what was asked. */
+export class UsageOfDirectoryError extends Error {
+  override readonly name = 'UsageOfDirectoryError';
+}

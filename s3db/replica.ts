@@ -19,6 +19,8 @@ export interface Write {
   readonly requestId: Uint8Array;
   /** Deletes alone go on when the disk is nearly full. */
   readonly makesRoom: boolean;
+  /** Part of a restore: the only writes while one is under way. */
+  readonly ofRestore?: boolean;
 }
 
 /** Carries a write to the leader. The errors are those of `Replica.writeAsLeader`, or any other when it isn't known. */
@@ -39,6 +41,9 @@ const maxRememberedRequests = 6_000_000;
 const retryPauseMs = 20;
 /** An attempt to forward is given up after this, so that a leader that died doesn't take the whole deadline. */
 const forwardTimeoutMs = 1500;
+
+/** Why nothing is served. */
+export const restoring = 'a backup is being restored, or a restore was not finished';
 
 /** Reads and writes at one replica, whoever leads. */
 export class Replica {
@@ -97,6 +102,8 @@ export class Replica {
   /** @param deadlineMs on the `performance` clock. @throws what `RaftDriver.propose` does. */
   async writeAsLeader(write: Write, deadlineMs: number): Promise<Outcome> {
     const { driver, state } = this.#options;
+    if (state.cluster.restore !== undefined && write.ofRestore !== true)
+      throw new UnavailableError(restoring);
     if (state.rememberedRequests > maxRememberedRequests) {
       throw new UnavailableError('too many writes within the window in which they are remembered');
     }

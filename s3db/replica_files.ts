@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Log } from '../wal/log.ts';
 import type { CommandForms } from './command.ts';
 import { isDamage, OnlyCopyDamagedError } from './damage.ts';
+import { UsageOfDirectoryError } from './driver_errors.ts';
 import type { Logger } from './logger.ts';
 import type { RaftOptions } from './raft/core.ts';
 import { reconcileLog } from './raft/reconcile.ts';
@@ -41,6 +42,10 @@ interface OpenOptions {
   readonly commandForms?: CommandForms;
 }
 
+/** Without a logger nothing is set aside. */
+type WholeOptions = Pick<OpenOptions, 'directory' | 'slot' | 'logSegmentBytes' | 'commandForms'> &
+  Partial<Pick<OpenOptions, 'logger'>>;
+
 const defaultSegmentBytes = 32 * 1024 * 1024;
 /** Raft's own bounds hold what waits far below it; a refusal would be the end of the replica. */
 const maxWaitingLogBytes = 128 * 1024 * 1024;
@@ -73,6 +78,15 @@ export async function openReplicaFiles(options: OpenOptions): Promise<ReplicaFil
   return openWhole(options);
 }
 
+/** Opens a directory that a replica has used, as it is. @throws for damage too, and changes nothing then. */
+export async function openUndamaged(directory: string, slot: number): Promise<ReplicaFiles> {
+  const noted = await notedDamage(directory);
+  if (noted !== undefined)
+    throw new UsageOfDirectoryError(`${directory} is to be set aside: ${noted.reason}`);
+  await loadIdentity(directory, slot, { mint: false });
+  return openWhole({ directory, slot });
+}
+
 function onlyCopy(directory: string, reason: string, cause?: unknown): OnlyCopyDamagedError {
   return new OnlyCopyDamagedError(
     `${directory} is damaged (${reason}), and the configuration names no other [[db]] to rebuild it from. Nothing ` +
@@ -81,7 +95,7 @@ function onlyCopy(directory: string, reason: string, cause?: unknown): OnlyCopyD
   );
 }
 
-async function openWhole(options: OpenOptions): Promise<ReplicaFiles> {
+async function openWhole(options: WholeOptions): Promise<ReplicaFiles> {
   const { directory, slot } = options;
   const identity = await loadIdentity(directory, slot);
   const log = await Log.open({
@@ -110,12 +124,12 @@ async function openWhole(options: OpenOptions): Promise<ReplicaFiles> {
 }
 
 /** A state that is damaged is made anew from a log that goes back to the beginning. */
-async function openState(options: OpenOptions, isAllInLog: boolean): Promise<StateMachine> {
+async function openState(options: WholeOptions, isAllInLog: boolean): Promise<StateMachine> {
   const { directory, logger, commandForms } = options;
   try {
     return await StateMachine.open(directory, commandForms);
   } catch (error) {
-    if (!isDamage(error) || !isAllInLog) throw error;
+    if (!isDamage(error) || !isAllInLog || logger === undefined) throw error;
     const aside = await setStateAside(directory);
     const reason = error instanceof Error ? error.message : String(error);
     logger.error({ reason, aside }, 'the state is damaged: it is set aside and made anew from the log');

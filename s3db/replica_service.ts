@@ -1,4 +1,5 @@
 import type { Registry } from 'prom-client';
+import { backupStream } from './backup_stream.ts';
 import type { ClusterMember } from './cluster_member.ts';
 import { encodeBatch } from './command.ts';
 import type { Batch, ScanPage, ScanRequest } from './database.ts';
@@ -10,7 +11,8 @@ import { announcement, withdrawal } from './member_table.ts';
 import type { ReplicaMetrics } from './metrics.ts';
 import type { MemberDirectory } from './peer_links.ts';
 import type { ReplicaId } from './raft/types.ts';
-import type { Replica } from './replica.ts';
+import { restoring, type Replica } from './replica.ts';
+import type { Restore } from './restore.ts';
 import { mintRequestId } from './request_id.ts';
 import type { Outcome } from './request_memory.ts';
 import type { LaneService } from './link/lane_handlers.ts';
@@ -30,12 +32,15 @@ interface ReplicaServiceOptions {
 }
 
 const maxWaiting = 4096;
+/** Each holds the state as it was when it began. */
+const maxBackups = 2;
 
 /** The database as one replica offers it, from before it belongs to a cluster until it fails. */
 export class ReplicaService implements DatabaseService, LaneService {
   readonly #options: ReplicaServiceOptions;
   readonly #waiting = new Set<() => void>();
   #failure: ReplicaFailedError | undefined;
+  #backups = 0;
 
   constructor(options: ReplicaServiceOptions) {
     this.#options = options;
@@ -157,6 +162,62 @@ export class ReplicaService implements DatabaseService, LaneService {
     await this.#writeMembers(announcement(address), timeoutMs);
   }
 
+  async restoreBegin(id: string, timeoutMs: number): Promise<{ readonly parts: number }> {
+    const { restore, leftMs } = await this.#restore(timeoutMs);
+    return restore.begin(id, leftMs);
+  }
+
+  async restorePart(
+    id: string,
+    part: { readonly number: number; readonly batch: Batch },
+    timeoutMs: number,
+  ): Promise<void> {
+    validateBatch(part.batch);
+    const { restore, leftMs } = await this.#restore(timeoutMs);
+    await restore.part(id, part, leftMs);
+  }
+
+  async restoreFinish(
+    id: string,
+    expected: { readonly rows: number; readonly contents: string },
+    timeoutMs: number,
+  ): Promise<void> {
+    const { restore, leftMs } = await this.#restore(timeoutMs);
+    await restore.finish(id, expected, leftMs);
+  }
+
+  async backup(timeoutMs: number): Promise<AsyncIterable<Uint8Array>> {
+    const { member, leftMs } = await this.#member(timeoutMs);
+    await member.replica.readBarrier(leftMs);
+    if (member.state.cluster.restore !== undefined) throw new UnavailableError(restoring);
+    if (this.#backups >= maxBackups)
+      throw new UnavailableError(`${maxBackups} backups are being made already`);
+    this.#backups++;
+    try {
+      const clusterId = this.status().cluster_id ?? '';
+      return backupStream(await member.state.openBackup(), {
+        clusterId,
+        nowMs: Date.now(),
+        onDamage: (error) => this.fail(error),
+        onEnd: () => this.#backups--,
+      });
+    } catch (error) {
+      this.#backups--;
+      throw error;
+    }
+  }
+
+  async snapshot(timeoutMs: number): Promise<{ readonly index: number }> {
+    const { member } = await this.#member(timeoutMs);
+    return { index: await member.driver.compactNow() };
+  }
+
+  async #restore(timeoutMs: number): Promise<{ readonly restore: Restore; readonly leftMs: number }> {
+    const { member, leftMs } = await this.#member(timeoutMs);
+    this.#assertLeads(member);
+    return { restore: member.restore, leftMs };
+  }
+
   async #writeMembers(batch: Batch, timeoutMs: number): Promise<void> {
     const outcome = await this.write(batch, { requestId: mintRequestId(Date.now()), timeoutMs });
     if (outcome.kind !== 'applied')
@@ -186,6 +247,7 @@ export class ReplicaService implements DatabaseService, LaneService {
     try {
       const { member, leftMs } = await this.#member(read.timeoutMs);
       if (!read.stale) await member.replica.readBarrier(leftMs);
+      if (member.state.cluster.restore !== undefined) throw new UnavailableError(restoring);
       const answer = await run(member.replica);
       metrics.readEnded(consistency, 'ok', performance.now() - startMs);
       return answer;

@@ -16,7 +16,13 @@ import { replicaMetrics, type ReplicaMetrics } from './metrics.ts';
 import { peerIdOf, MemberDirectory } from './peer_links.ts';
 import { PeerSet } from './peer_set.ts';
 import { enterCluster, openReplicaFiles, type ReplicaFiles, type StartingPoint } from './replica_files.ts';
-import { configurationDigest, saveIdentity, type Member, type ReplicaIdentity } from './replica_identity.ts';
+import {
+  configurationDigest,
+  saveIdentity,
+  type ClusterIdentity,
+  type Member,
+  type ReplicaIdentity,
+} from './replica_identity.ts';
 import { listenRest, type RestListener } from './rest/listener.ts';
 import type { StatusInfo } from './rest/service.ts';
 import type { DbAddress, S3dbServerOptions } from './server_options.ts';
@@ -37,6 +43,7 @@ export class S3dbServer {
   readonly #metrics: ReplicaMetrics;
   readonly #closing = new AbortController();
   readonly #startedMs = performance.now();
+  readonly #failed = Promise.withResolvers<never>();
   #identity: ReplicaIdentity;
   #saving: Promise<void> = Promise.resolve();
   #transport: ReloadableServer | undefined;
@@ -56,6 +63,8 @@ export class S3dbServer {
     this.#members = new MemberDirectory(files.identity.members);
     this.#members.set(files.identity);
     const registry = options.registry ?? new Registry();
+    // For whoever waits for it to be ready; `onFatal` tells everybody else.
+    this.#failed.promise.catch(() => undefined);
     this.#metrics = replicaMetrics(registry, { id: options.id, status: () => this.status() });
     this.#service = new ReplicaService({
       registry,
@@ -115,9 +124,9 @@ export class S3dbServer {
     return this.#service.healthy();
   }
 
-  /** Resolves once it sees a leader. @throws UnavailableError */
+  /** Resolves once it sees a leader. @throws UnavailableError, ReplicaFailedError as soon as it has failed */
   async ready(timeoutMs: number): Promise<void> {
-    await this.#service.leader(timeoutMs);
+    await Promise.race([this.#service.leader(timeoutMs), this.#failed.promise]);
   }
 
   /** The database through this replica, without the way through HTTP: for gateways in the same process. */
@@ -170,7 +179,8 @@ export class S3dbServer {
           [helloMethod]: helloHandler({
             self: () => this.#greeting(),
             heard: (greeting) => this.#heard(greeting),
-            retired: ({ replicaId }) => this.#member?.isRetired(replicaId) ?? false,
+            retired: ({ replicaId, cluster }) =>
+              cluster?.id === this.#identity.cluster?.id && (this.#member?.isRetired(replicaId) ?? false),
           }),
           ...laneHandlers(this.#service).calls,
         },
@@ -314,6 +324,7 @@ export class S3dbServer {
   }
 
   #heard(member: Member | Greeting): void {
+    if ('cluster' in member && this.#isOfAnother(member.cluster)) return;
     if ('commands' in member) this.#member?.knowsCommands(member.replicaId, member.commands);
     if (!this.#members.set({ slot: member.slot, replicaId: member.replicaId })) return;
     if (this.#identity.cluster === undefined) return;
@@ -323,10 +334,28 @@ export class S3dbServer {
     this.#saving.catch((error: unknown) => this.#service.fail(error));
   }
 
+  /**
+   * Whoever belongs to another cluster holds no slot of this one. If that cluster was made from a survivor of this one, because a
+   * majority was thought lost for good, there must not be two: this replica steps aside, and joins it at its next start.
+   */
+  #isOfAnother(other: ClusterIdentity | undefined): boolean {
+    const own = this.#identity.cluster;
+    if (own === undefined || other === undefined || other.id === own.id) return false;
+    if (other.former.includes(own.id)) {
+      this.#service.fail(new SupersededError('a survivor of this cluster was made a new cluster'));
+    }
+    return true;
+  }
+
   /** Damage that was met while running is noted, so that the next start sets the directory aside. */
   #fatal(error: ReplicaFailedError): void {
-    const { directory, peers, id, logger, onFatal } = this.#options;
-    if (!isDamage(error) || !peers.some((peer) => peer.id !== id)) {
+    const { directory, peers, id, logger } = this.#options;
+    const onFatal = (failure: ReplicaFailedError): void => {
+      this.#failed.reject(failure);
+      this.#options.onFatal(failure);
+    };
+    const isToLeave = isDamage(error) || error.cause instanceof SupersededError;
+    if (!isToLeave || !peers.some((peer) => peer.id !== id)) {
       onFatal(error);
       return;
     }
@@ -369,6 +398,11 @@ export class S3dbServer {
     await this.#files.state.close();
     await this.#files.storage.close();
   }
+}
+
+/** Another cluster has taken the place of this replica's. */
+class SupersededError extends Error {
+  override readonly name = 'SupersededError';
 }
 
 /** How soon a replica that was announced is connected to. */

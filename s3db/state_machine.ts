@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { ContentsDigest, type BackupRow } from './backup_file.ts';
 import { BatchRound } from './batch_round.ts';
 import { ByteReader, ByteWriter } from '../wal/byte_codec.ts';
 import { commandVersionIn, readClusterRows, touchesClusterRows, type ClusterRows } from './cluster_rows.ts';
@@ -11,9 +12,10 @@ import {
 } from './command.ts';
 import type { ScanPage, ScanRequest } from './database.ts';
 import type { AppliedState, OnOutcome } from './driver_ports.ts';
-import { bytesEqual } from './key_bytes.ts';
+import { asBuffer, bytesEqual, startsWith } from './key_bytes.ts';
 import { checkLevel } from '../wal/level_check/level_check.ts';
 import {
+  encodeKey,
   getRow,
   getRows,
   openBytesLevel,
@@ -47,6 +49,12 @@ interface AppliedPoint {
   readonly term: number;
   /** The highest timestamp of any command applied. */
   readonly logTimeMs: number;
+}
+
+/** Rows as a backup holds them, and the point of the log at which they stand. */
+export interface StateRows extends AppliedPoint {
+  rows(): AsyncIterable<BackupRow>;
+  close(): Promise<void>;
 }
 
 export interface StateSnapshot {
@@ -201,6 +209,55 @@ export class StateMachine implements AppliedState {
     }
   }
 
+  /** The rows of all tables but the database's own, at one moment. Must be closed. */
+  async openBackup(): Promise<StateRows> {
+    const level = this.#level;
+    const snapshot = level.snapshot();
+    try {
+      const { index, term, logTimeMs } = await readMeta(level, snapshot);
+      return {
+        index,
+        term,
+        logTimeMs,
+        rows: () => userRows(level, snapshot),
+        close: () => snapshot.close(),
+      };
+    } catch (error) {
+      await snapshot.close();
+      throw error;
+    }
+  }
+
+  /** A table that has rows; undefined: there is none but the database's own. */
+  async firstTable(): Promise<string | undefined> {
+    const snapshot = this.#level.snapshot();
+    try {
+      for await (const [key] of userRows(this.#level, snapshot)) {
+        return asBuffer(key).toString('latin1', 0, key.indexOf(0));
+      }
+      return undefined;
+    } finally {
+      await snapshot.close();
+    }
+  }
+
+  /** The digest of what a backup would hold, but for some rows. Reads everything. */
+  async contentsDigest(
+    without: readonly { readonly table: string; readonly key: Uint8Array }[] = [],
+  ): Promise<{ rows: number; contents: string }> {
+    const digest = new ContentsDigest();
+    const left = without.map(({ table, key }) => encodeKey(table, key));
+    const snapshot = this.#level.snapshot();
+    try {
+      for await (const [key, value] of userRows(this.#level, snapshot)) {
+        if (!left.some((one) => bytesEqual(one, key))) digest.add(key, value);
+      }
+    } finally {
+      await snapshot.close();
+    }
+    return { rows: digest.rows, contents: asBuffer(digest.digest()).toString('hex') };
+  }
+
   /**
    * Stages a snapshot beside the state: durable and verified when it resolves, and not yet the state. A former staged one
    * is dropped. @throws SnapshotDamagedError, ValueDamagedError; Error when another is being staged.
@@ -306,6 +363,7 @@ const metaKey = Uint8Array.of(0, 0x6d);
 /** The point and configuration of the snapshot that this state began with. */
 const installedKey = Uint8Array.of(0, 0x69);
 const metaFormat = 1;
+const reservedPrefix = new Uint8Array(Buffer.from('s3db-'));
 
 type LevelSnapshot = ReturnType<BytesLevel['snapshot']>;
 
@@ -374,6 +432,14 @@ async function* sharedRows(
     if (isRequestRow(key) && !isSharedRequestRow(key, at.logTimeMs)) continue;
     openValue(key, stored);
     yield [key, stored];
+  }
+}
+
+/** Rows of users' tables, each checked. Table names begin with a letter, what is the machine's own with a zero. */
+async function* userRows(level: BytesLevel, snapshot: LevelSnapshot): AsyncGenerator<BackupRow> {
+  const rows = level.iterator({ snapshot, gte: Uint8Array.of(0x61), highWaterMarkBytes: 256 * 1024 });
+  for await (const [key, stored] of rows) {
+    if (!startsWith(key, reservedPrefix)) yield [key, openValue(key, stored)];
   }
 }
 

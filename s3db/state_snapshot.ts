@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { ByteReader, ByteWriter, MalformedBytesError } from '../wal/byte_codec.ts';
+import { ByteReader, MalformedBytesError } from '../wal/byte_codec.ts';
+import { endOfFrame, frameHeadBytes, readFrames, rowsFrameBytes, startFrame } from './frames.ts';
 import { bytesEqual } from './key_bytes.ts';
 import { readSnapshotMeta, writeSnapshotMeta } from './log_record_codec.ts';
 import type { SnapshotMeta } from './raft/types.ts';
@@ -28,10 +29,6 @@ const format = 1;
 const headFrame = 1;
 const rowsFrame = 2;
 const endFrame = 3;
-const frameHeadBytes = 5;
-/** A row may be larger; then its frame is. */
-const rowsFrameBytes = 256 * 1024;
-const maxFrameBytes = 16 * 1024 * 1024;
 
 export async function* encodeSnapshot(
   head: SnapshotHead,
@@ -69,7 +66,8 @@ export async function decodeSnapshot(
   const sum = createHash('sha256');
   let head: SnapshotHead | undefined;
   let ended = false;
-  for await (const { type, payload, bytes } of frames(pieces)) {
+  const damaged = (what: string): Error => new SnapshotDamagedError(what);
+  for await (const { type, payload, bytes } of readFrames(pieces, damaged)) {
     if (ended) throw new SnapshotDamagedError('bytes behind the end of the snapshot');
     if (type === endFrame) {
       if (!bytesEqual(payload, sum.digest())) throw new SnapshotDamagedError('the digest does not match');
@@ -123,54 +121,4 @@ function reading<T>(read: () => T): T {
     if (error instanceof MalformedBytesError) throw new SnapshotDamagedError(error.message, { cause: error });
     throw error;
   }
-}
-
-function startFrame(sizeBytes: number): ByteWriter {
-  const out = new ByteWriter(sizeBytes + 4096);
-  out.raw(new Uint8Array(frameHeadBytes));
-  return out;
-}
-
-function endOfFrame(type: number, out: ByteWriter): Uint8Array {
-  const frame = out.finish();
-  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
-  view.setUint8(0, type);
-  view.setUint32(1, frame.length - frameHeadBytes);
-  return frame;
-}
-
-interface Frame {
-  readonly type: number;
-  readonly payload: Uint8Array;
-  /** With its head. */
-  readonly bytes: Uint8Array;
-}
-
-async function* frames(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Frame> {
-  let held: Buffer = Buffer.alloc(0);
-  let parts: Uint8Array[] = [];
-  let heldBytes = 0;
-  let needed = frameHeadBytes;
-  for await (const piece of pieces) {
-    parts.push(piece);
-    heldBytes += piece.length;
-    if (heldBytes < needed) continue;
-    held = Buffer.concat(parts);
-    let at = 0;
-    for (;;) {
-      needed = frameHeadBytes;
-      if (held.length - at < needed) break;
-      const length = held.readUInt32BE(at + 1);
-      if (length > maxFrameBytes) throw new SnapshotDamagedError(`a frame of ${length} bytes`);
-      needed = frameHeadBytes + length;
-      if (held.length - at < needed) break;
-      const bytes = held.subarray(at, at + needed);
-      yield { type: bytes.readUInt8(0), payload: bytes.subarray(frameHeadBytes), bytes };
-      at += needed;
-    }
-    held = held.subarray(at);
-    parts = [held];
-    heldBytes = held.length;
-  }
-  if (heldBytes > 0) throw new SnapshotDamagedError('the snapshot ends within a frame');
 }

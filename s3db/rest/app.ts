@@ -116,6 +116,31 @@ export function databaseApp(options: AppOptions): Hono<Bindings> {
     await service.join(checkAddress({ ...rest, raftPort: raftPort ?? port + 1000 }), timeoutOf(c));
     return c.json({});
   });
+  app.post('/v1/snapshot', async (c) => {
+    await signed(c);
+    return c.json(await service.snapshot(timeoutOf(c)));
+  });
+  app.get('/v1/backup', async (c) => {
+    await signed(c);
+    const pieces = await service.backup(timeoutOf(c));
+    return c.body(ReadableStream.from(pieces), 200, { 'content-type': 'application/x-s3db-backup' });
+  });
+  app.post('/v1/restore/begin', async (c) => {
+    const { id } = jsonBody(await signedBody(c));
+    return c.json(await service.restoreBegin(restoreId(id), timeoutOf(c)));
+  });
+  app.post('/v1/restore/part/:id/:number', async (c) => {
+    const batch = binaryBatch(await signedBody(c, maxBinaryBodyBytes));
+    const number = Number(c.req.param('number'));
+    await service.restorePart(restoreId(c.req.param('id')), { number, batch }, timeoutOf(c));
+    return c.json({});
+  });
+  app.post('/v1/restore/finish', async (c) => {
+    const { id, rows, contents } = jsonBody(await signedBody(c));
+    const expected = { rows: Number(rows), contents: String(contents) };
+    await service.restoreFinish(restoreId(id), expected, timeoutOf(c));
+    return c.json({});
+  });
   app.notFound(async (c) => {
     await signed(c);
     throw new ApiError('NotFound', `there is no ${c.req.method} ${c.req.path}`);
@@ -215,6 +240,11 @@ function binaryBatch(body: Buffer): Batch {
     }
     throw error;
   }
+}
+
+function restoreId(value: unknown): string {
+  if (typeof value === 'string' && /^[0-9a-f]{32}$/.test(value)) return value;
+  throw new InvalidRequestError('the id of a restore must be 32 hex digits');
 }
 
 function memberId(body: Buffer): number {

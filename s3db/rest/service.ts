@@ -23,6 +23,24 @@ export interface DatabaseService {
   transfer(id: number, timeoutMs: number): Promise<void>;
   /** Announces where a further replica is. Once it is started, empty, it joins by itself. */
   join(address: DbAddress, timeoutMs: number): Promise<void>;
+  /**
+   * All rows at one moment, not before the call, in the form of `backup_file.ts`. A stream that isn't read on for a minute is ended.
+   */
+  backup(timeoutMs: number): Promise<AsyncIterable<Uint8Array>>;
+  /** Takes a backup into the empty database, in parts (`restore.ts`); the leader only. */
+  restoreBegin(id: string, timeoutMs: number): Promise<{ readonly parts: number }>;
+  restorePart(
+    id: string,
+    part: { readonly number: number; readonly batch: Batch },
+    timeoutMs: number,
+  ): Promise<void>;
+  restoreFinish(
+    id: string,
+    expected: { readonly rows: number; readonly contents: string },
+    timeoutMs: number,
+  ): Promise<void>;
+  /** Compacts this replica's log; resolves with the index behind which it begins. */
+  snapshot(timeoutMs: number): Promise<{ readonly index: number }>;
   /** Retires the replica of a slot and waits until that is committed. */
   leave(id: number, timeoutMs: number): Promise<void>;
 }
