@@ -166,7 +166,7 @@ async function startNode(
     name: 'node-0',
     ...(isBinary ? theirs : ours),
     logFile: join(files.directory, 'node-0.log'),
-    ...(killAfterMs === undefined ? {} : { readyMs: killAfterMs }),
+    readyMs: killAfterMs ?? 300_000,
   });
 }
 
