@@ -9,7 +9,7 @@ CAMPAIGN_MINUTES ?= 5
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test check e2e e2e-large bench bench-memory bench-s3db bench-faults sim sim-many campaign campaign-db campaign-cluster conformance build clean
+.PHONY: help run cluster test check e2e e2e-large bench bench-memory bench-s3db bench-keys bench-faults sim sim-many campaign campaign-db campaign-cluster conformance build clean
 .PHONY: bench-policy bench-storage kill-node crash-points
 
 help: ## list the targets
@@ -89,6 +89,9 @@ bench-memory: $(WASM) ## peak memory of each process while 1 GiB and 5 GiB objec
 
 bench-s3db: $(WASM) ## the metadata database beside etcd, where it is installed: latency, throughput, ratios to the targets
 	node tests/bench/database.ts
+
+bench-keys: $(WASM) ## the metadata database with 10 million keys: pages, start, join by snapshot (needs 10 GiB of disk)
+	node tests/bench/database_keys.ts
 
 build: $(WASM) ## dist/, as the package holds it
 	rm -rf dist

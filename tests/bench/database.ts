@@ -26,6 +26,7 @@ const { values } = parseArgs({
 });
 const seconds = Number(values.seconds);
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 const directory = await mkdtemp(join(tmpdir(), 's3d-bench-db-'));
 
 type Operation = 'put' | 'get' | 'stale';

@@ -18,7 +18,7 @@ const binary = fileURLToPath(new URL('../../../bin/s3d', import.meta.url));
 const credentials = { accessKeyId: 'campaign-db-key', secretAccessKey: 'campaign-db-secret-key' };
 const region = 'campaign-1';
 const restPort = 6660;
-const statusMs = 1500;
+const statusMs = 3000;
 
 export interface ReplicaSetOptions {
   readonly size: number;
@@ -269,6 +269,12 @@ class ReplicaProcess {
 
   constructor(child: ChildProcess, onUnexpected: (how: string) => void) {
     this.#child = child;
+    // Whatever ends this process must not leave it behind.
+    const endWithUs = (): void => {
+      child.kill('SIGKILL');
+    };
+    process.once('exit', endWithUs);
+    child.once('exit', () => process.off('exit', endWithUs));
     this.#exit = once(child, 'exit').then(([code, signal]) => {
       this.#exited = true;
       if (!this.#asked) onUnexpected(`exit ${String(code ?? signal)}`);
