@@ -7,7 +7,7 @@ import type { Credential } from '../auth/credentials.ts';
 import type { Engine } from '../backend/engine/engine.ts';
 import { openFilesystemBackend } from '../backend/filesystem/filesystem_backend.ts';
 import { routes } from './routes.ts';
-import { alice, bob, createHarness, dropbox, region, type Harness } from './testing/harness.ts';
+import { bob, createHarness, dropbox, region, type Harness } from './testing/harness.ts';
 
 const silent = {
   debug: () => undefined,
