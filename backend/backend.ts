@@ -254,6 +254,13 @@ export interface ObjectWritten {
   /** Present where versioning is enabled. */
   readonly versionId?: string;
   readonly sizeBytes: number;
+  readonly expiration?: ObjectExpiration;
+}
+
+/** When a lifecycle rule will delete the object, in milliseconds since 1970, and which. */
+export interface ObjectExpiration {
+  readonly atMs: number;
+  readonly ruleId: string;
 }
 
 export interface ObjectCopied extends ObjectWritten {
@@ -297,6 +304,8 @@ export interface ObjectHead {
   readonly versionId?: string;
   readonly tags?: Tags;
   readonly lock?: ObjectLock;
+  /** Of the current version, where a request names none. */
+  readonly expiration?: ObjectExpiration;
   /** Of a multipart object. */
   readonly partsCount?: number;
   /** Those that `parts` of the request asked for, of a multipart object. */

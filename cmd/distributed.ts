@@ -68,6 +68,7 @@ export async function openDistributed(
       region: config.region,
       logger,
       gcDelayMs: config.gc.delay,
+      lifecycle: { debugDayMs: config.lifecycle.debug_day },
       // A shard that was moved is freed after the delay: by then nobody reads by its old place.
       contentCacheMs: config.gc.delay / 2,
       storageClasses: config.storage_classes.map(({ name }) => name),

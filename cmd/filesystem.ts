@@ -30,6 +30,7 @@ export async function startFilesystem(
         ...(pathname === undefined ? {} : { pathname }),
       })),
       gcDelayMs: config.gc.delay,
+      lifecycle: { debugDayMs: config.lifecycle.debug_day },
       storageClasses: config.storage_classes.map(({ name }) => name),
       clock,
       ...observing,

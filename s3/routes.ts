@@ -4,7 +4,6 @@ import type { Operation } from './operation.ts';
 import { abortMultipartUpload } from './operations/abort_multipart_upload.ts';
 import {
   getBucketAccelerate,
-  getBucketLifecycle,
   getBucketLogging,
   getBucketReplication,
 } from './operations/bucket_configuration.ts';
@@ -17,6 +16,11 @@ import { deleteBucketCors, getBucketCors, putBucketCors } from './operations/buc
 import { getBucketNotification, putBucketNotification } from './operations/bucket_notification.ts';
 import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './operations/bucket_website.ts';
 import { getBucketRequestPayment, putBucketRequestPayment } from './operations/bucket_request_payment.ts';
+import {
+  deleteBucketLifecycle,
+  getBucketLifecycle,
+  putBucketLifecycle,
+} from './operations/bucket_lifecycle.ts';
 import { getObjectLockConfiguration, putObjectLockConfiguration } from './operations/bucket_object_lock.ts';
 import { deleteBucketTagging, getBucketTagging, putBucketTagging } from './operations/bucket_tagging.ts';
 import { getBucketVersioning, putBucketVersioning } from './operations/bucket_versioning.ts';
@@ -164,6 +168,8 @@ export const routes: readonly Route[] = [
   route('PUT', 'bucket', putBucketPolicy, { query: ['policy'] }),
   route('PUT', 'bucket', putBucketOwnershipControls, { query: ['ownershipControls'] }),
   route('PUT', 'bucket', putPublicAccessBlock, { query: ['publicAccessBlock'] }),
+  route('PUT', 'bucket', putBucketLifecycle, { query: ['lifecycle'] }),
+  route('DELETE', 'bucket', deleteBucketLifecycle, { query: ['lifecycle'] }),
   route('PUT', 'bucket', putBucketTagging, { query: ['tagging'] }),
   route('DELETE', 'bucket', deleteBucketTagging, { query: ['tagging'] }),
   route('PUT', 'bucket', putObjectLockConfiguration, { query: ['object-lock'] }),

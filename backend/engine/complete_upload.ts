@@ -6,6 +6,7 @@ import { checksumOfParts, type ChosenPart } from './composite.ts';
 import type { EngineContext } from './context.ts';
 import { refuse } from './context.ts';
 import { replaceCurrent, shownVersionId } from './current_version.ts';
+import { expirationField } from './expiration.ts';
 import { contentIdOf, mintId } from './ids.ts';
 import { checkKey } from './object_keys.ts';
 import { readAllParts } from './part_rows.ts';
@@ -114,7 +115,10 @@ async function propose(
         ...(request.origin === undefined ? {} : { origin: request.origin }),
       },
     ],
-    result: writtenOf(completed),
+    result: {
+      ...writtenOf(completed),
+      ...expirationField(context, bucket.row, { key: request.key, row }),
+    },
   };
 }
 

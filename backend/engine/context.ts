@@ -6,6 +6,7 @@ import type { MasterKeys } from '../encryption/master_keys.ts';
 import type { Vault } from '../frames/vault.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { ContentCache } from './content_cache.ts';
+import type { LifecycleRules } from '../lifecycle/rules.ts';
 import type { LockClock } from './lock_clock.ts';
 import type { ChangeObserver } from './object_changes.ts';
 import type { SettingTexts } from './setting_texts.ts';
@@ -39,6 +40,7 @@ export interface EngineContext {
   readonly contents: ContentCache;
   readonly settingTexts: SettingTexts;
   readonly lockClock: LockClock;
+  readonly lifecycleRules: LifecycleRules;
   readonly region: string;
   readonly logger: EngineLogger;
   /** Milliseconds since 1970. */

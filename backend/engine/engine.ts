@@ -25,6 +25,8 @@ import { createMultipartUpload } from './create_upload.ts';
 import { deleteObject } from './delete_object.ts';
 import { GarbageWorker } from './garbage.ts';
 import { getObject, headObject } from './get_object.ts';
+import { LifecycleRules } from '../lifecycle/rules.ts';
+import { LifecycleWorker, type LifecycleOptions } from './lifecycle_worker.ts';
 import { LockClock } from './lock_clock.ts';
 import { KeyRotation, type RotationProgress } from './key_rotation.ts';
 import { listObjects } from './list_objects.ts';
@@ -69,6 +71,8 @@ export interface EngineOptions {
   readonly garbageLeaseMs?: number;
   /** Between two looks at what became garbage; default: a tenth of the delay, from 5 s to a minute. */
   readonly garbageIntervalMs?: number;
+  /** How lifecycle rules are carried out. */
+  readonly lifecycle?: LifecycleOptions;
   /** Those that new objects may take besides STANDARD. */
   readonly storageClasses?: readonly string[];
   /** Asked about every change of an object; what they answer goes into its batch. */
@@ -103,6 +107,8 @@ export interface EncryptionOptions {
 export interface Engine extends api.Backend {
   /** One pass over what is due. False: another gateway is at it. */
   collectGarbage(): Promise<boolean>;
+  /** Carries out the lifecycle rules that are due. False: another gateway is at it. */
+  runLifecycle(): Promise<boolean>;
   /** Reads the keyring again; one that can't be used changes nothing. @throws KeyringError */
   reloadKeys(): Promise<void>;
   /** What the keys are, and how far wrapping anew has come; undefined where no keys are configured. */
@@ -129,14 +135,20 @@ export async function openEngineAndContext(
   options: EngineOptions,
 ): Promise<{ readonly engine: Engine; readonly context: EngineContext }> {
   const { context, garbage } = await openContext(options);
+  const lifecycle = new LifecycleWorker(context, {
+    ...options.lifecycle,
+    leaseMs: options.garbageLeaseMs ?? defaultGarbageLeaseMs,
+  });
   await checkKeys(context, options);
   for (const bucket of options.buckets ?? []) await ensureBucket(context, bucket);
   const { keys } = context.protection;
   const rotation = keys === undefined ? undefined : new KeyRotation(context, keys);
   const rotating = rotation === undefined || options.encryption?.rotates === false ? [] : [rotation];
-  const workers = [garbage, ...rotating, ...(options.workers ?? []).map((open) => open(context))];
+  const more = (options.workers ?? []).map((open) => open(context));
+  const workers = [garbage, lifecycle, ...rotating, ...more];
   for (const worker of workers) worker.start();
-  return { engine: new ObjectEngine(options.type, context, { garbage, rotation, workers }), context };
+  const behind = { garbage, lifecycle, rotation, workers };
+  return { engine: new ObjectEngine(options.type, context, behind), context };
 }
 
 async function openContext(
@@ -178,6 +190,7 @@ async function openContext(
     randomBytes: random,
     sleep,
     wakeGarbage: () => garbage.wake(),
+    lifecycleRules: new LifecycleRules(),
     storageClasses: new Set(options.storageClasses),
     observers: (options.observers ?? []).map((open) =>
       open({
@@ -213,6 +226,7 @@ class ObjectEngine implements Engine {
   readonly #context: EngineContext;
   readonly #garbage: GarbageWorker;
   readonly #rotation: KeyRotation | undefined;
+  readonly #lifecycle: LifecycleWorker;
   readonly #workers: readonly EngineWorker[];
 
   constructor(
@@ -221,6 +235,7 @@ class ObjectEngine implements Engine {
     behind: {
       readonly garbage: GarbageWorker;
       readonly rotation: KeyRotation | undefined;
+      readonly lifecycle: LifecycleWorker;
       readonly workers: readonly EngineWorker[];
     },
   ) {
@@ -228,6 +243,7 @@ class ObjectEngine implements Engine {
     this.#context = context;
     this.#garbage = behind.garbage;
     this.#rotation = behind.rotation;
+    this.#lifecycle = behind.lifecycle;
     this.#workers = behind.workers;
   }
 
@@ -297,6 +313,10 @@ class ObjectEngine implements Engine {
   }
   listMultipartUploads(request: api.ListUploadsRequest): Promise<api.UploadPage> {
     return this.#run(listMultipartUploads, request);
+  }
+
+  runLifecycle(): Promise<boolean> {
+    return this.#lifecycle.look();
   }
 
   collectGarbage(): Promise<boolean> {

@@ -9,6 +9,7 @@ import type {
 import { contentOf, type OpenedContent } from './content_rows.ts';
 import { mayHaveMoved, openContent } from './content_stream.ts';
 import type { EngineContext } from './context.ts';
+import { expirationField } from './expiration.ts';
 import { findVersion } from './find_version.ts';
 import { checkKey } from './object_keys.ts';
 import { checkReaderKey, encryptionField } from './protection.ts';
@@ -81,7 +82,12 @@ export async function findObject(
     checkPreconditions(request.preconditions, version);
     const content = await contentOf(context, version.contentId);
     if (content !== undefined) {
-      const head = headOf(request, version, content.row);
+      const head = {
+        ...headOf(request, version, content.row),
+        ...(request.versionId === undefined
+          ? expirationField(context, bucket.row, { key: request.key, row: version })
+          : {}),
+      };
       checkReaderKey(content.row.sse, request.customerKey);
       const versioned = versioningOf(bucket.row) !== 'Never';
       return { version, content, head: versioned ? { ...head, versionId: version.versionId } : head };

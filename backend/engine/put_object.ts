@@ -15,6 +15,7 @@ import type {
 import { commit, CommitUnknownError } from './commit.ts';
 import type { EngineContext } from './context.ts';
 import { replaceCurrent, shownVersionId } from './current_version.ts';
+import { expirationField } from './expiration.ts';
 import { contentIdOf, mintId } from './ids.ts';
 import { discard, ingestProtected, type IngestedContent } from './ingest.ts';
 import type { ObjectEvent } from './object_changes.ts';
@@ -142,6 +143,7 @@ export async function commitContent(context: EngineContext, request: ContentToNa
           lastModifiedMs: row.mtimeMs,
           ...shownVersionId(row),
           sizeBytes: content.sizeBytes,
+          ...expirationField(context, target.bucket.row, { key: request.key, row }),
           ...encryptionField(content.sse),
           ...(request.checksum === undefined ? {} : { checksum: request.checksum }),
         },

@@ -130,6 +130,10 @@ export const STATE_KEYS = {
   rotationLease: (): Uint8Array => Buffer.from('engine:rotation:lease'),
   rotation: (): Uint8Array => Buffer.from('engine:rotation:progress'),
   garbageLease: (): Uint8Array => Buffer.from('engine:garbage:lease'),
+  lifecycleLease: (): Uint8Array => Buffer.from('engine:lifecycle:lease'),
+  lifecyclePrefix: (): Uint8Array => Buffer.from('engine:lifecycle:bucket:'),
+  lifecycle: (bucketId: Uint8Array): Uint8Array =>
+    Buffer.concat([Buffer.from('engine:lifecycle:bucket:'), bucketId]),
   cleanupPrefix: (): Uint8Array => Buffer.from('engine:upload-cleanup:'),
   cleanup: (uploadId: Uint8Array): Uint8Array =>
     Buffer.concat([Buffer.from('engine:upload-cleanup:'), uploadId]),

@@ -3,6 +3,7 @@ import type { Owner } from '../backend.ts';
 import type { EngineContext, EngineLogger } from '../engine/context.ts';
 import { openEngineAndContext, type Engine, type EngineOptions } from '../engine/engine.ts';
 import type { ConfiguredBucket } from '../engine/buckets.ts';
+import type { LifecycleOptions } from '../engine/lifecycle_worker.ts';
 import { LocalState } from '../local_state.ts';
 import { FileDataStore } from './file_data_store.ts';
 import { OrphanAudit } from './orphan_audit.ts';
@@ -22,6 +23,7 @@ export interface FilesystemBackendOptions {
   readonly encryption?: EngineOptions['encryption'];
   readonly compressionLevel?: number;
   readonly clock?: () => number;
+  readonly lifecycle?: LifecycleOptions;
   /** Names that objects may carry besides STANDARD. Files are kept in one way whatever they carry. */
   readonly storageClasses?: readonly string[];
   /** As in `EngineOptions`. Objects of buckets with a `pathname` have no observers. */
@@ -62,6 +64,7 @@ export async function openFilesystemBackend(options: FilesystemBackendOptions): 
       observers: options.observers ?? [],
       workers: options.workers ?? [],
       ...(options.clock === undefined ? {} : { clock: options.clock }),
+      ...(options.lifecycle === undefined ? {} : { lifecycle: options.lifecycle }),
     });
     closing[0] = () => engine.close();
     const trees = await openTrees(context, options.buckets ?? []);

@@ -154,6 +154,9 @@ export class ServedBuckets implements Engine {
     return this.#engine.listMultipartUploads(request);
   }
 
+  runLifecycle(): Promise<boolean> {
+    return this.#engine.runLifecycle();
+  }
   collectGarbage(): Promise<boolean> {
     return this.#engine.collectGarbage();
   }

@@ -93,6 +93,7 @@ export const configSchema = z.strictObject({
   repair: z
     .strictObject({ rate: size.default(50 * 1024 * 1024), down_after: duration.default(1_800_000) })
     .prefault({}),
+  lifecycle: z.strictObject({ debug_day: duration.optional() }).prefault({}),
   gc: z.strictObject({ delay: duration.default(3_600_000), epoch: duration.default(3_600_000) }).prefault({}),
   notifications: z.array(destination).default([]),
   events: z

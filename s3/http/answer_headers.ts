@@ -1,4 +1,4 @@
-import type { ObjectHead } from '../../backend/backend.ts';
+import type { ObjectExpiration, ObjectHead } from '../../backend/backend.ts';
 import { writeChecksum } from '../request/checksums.ts';
 import { writeLock } from '../request/object_lock.ts';
 import { writeMetadata } from '../request/metadata.ts';
@@ -23,6 +23,7 @@ export function objectHeaders(
   if (object.storageClass !== 'STANDARD') headers['x-amz-storage-class'] = object.storageClass;
   if (object.tags !== undefined) headers['x-amz-tagging-count'] = String(object.tags.size);
   writeLock(object.lock, headers);
+  Object.assign(headers, expirationHeader(object.expiration));
   if (object.range !== undefined) {
     headers['content-range'] = `bytes ${object.range.start}-${object.range.end}/${object.sizeBytes}`;
   }
@@ -34,6 +35,15 @@ export function objectHeaders(
   if (options.checksum && (object.range === undefined || options.part))
     writeChecksum(object.checksum, headers);
   return headers;
+}
+
+/** `x-amz-expiration`, where a lifecycle rule will delete the object. */
+export function expirationHeader(expiration: ObjectExpiration | undefined): Record<string, string> {
+  if (expiration === undefined) return {};
+  const { atMs, ruleId } = expiration;
+  return {
+    'x-amz-expiration': `expiry-date="${new Date(atMs).toUTCString()}", rule-id="${encodeURIComponent(ruleId)}"`,
+  };
 }
 
 /** Bytes of body that go with the headers. */

@@ -45,11 +45,6 @@ export const getBucketAccelerate = empty(
   root('AccelerateConfiguration'),
 );
 
-export const getBucketLifecycle = unset(
-  'GetBucketLifecycleConfiguration',
-  's3:GetLifecycleConfiguration',
-  'NoSuchLifecycleConfiguration',
-);
 export const getBucketReplication = unset(
   'GetBucketReplication',
   's3:GetReplicationConfiguration',

@@ -2,7 +2,7 @@ import type { CompleteUploadRequest } from '../../backend/backend.ts';
 import { authorize, signedOwner } from '../authorization.ts';
 import { S3Error } from '../errors.ts';
 import type { Call } from '../exchange.ts';
-import { quoted } from '../http/answer_headers.ts';
+import { expirationHeader, quoted } from '../http/answer_headers.ts';
 import { awakeXmlReply } from '../http/awake_reply.ts';
 import { RequestHeaders } from '../http/headers.ts';
 import type { Operation } from '../operation.ts';
@@ -57,6 +57,7 @@ export const completeMultipartUpload: Operation = {
       headers: {
         ...encryptionHeaders(written.encryption, call.headers),
         ...given('x-amz-version-id', written.versionId),
+        ...expirationHeader(written.expiration),
       },
       root: root(
         'CompleteMultipartUploadResult',

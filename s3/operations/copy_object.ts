@@ -4,7 +4,7 @@ import { decideOwnership } from '../access/ownership.ts';
 import { authorizeSource, signedOwner } from '../authorization.ts';
 import { S3Error } from '../errors.ts';
 import type { Call } from '../exchange.ts';
-import { quoted } from '../http/answer_headers.ts';
+import { expirationHeader, quoted } from '../http/answer_headers.ts';
 import { awakeXmlReply } from '../http/awake_reply.ts';
 import type { Operation } from '../operation.ts';
 import { headerAcl } from '../request/acl_request.ts';
@@ -69,6 +69,7 @@ export const copyObject: Operation = {
       headers: {
         ...encryptionHeaders(written.encryption, call.headers),
         ...given('x-amz-version-id', written.versionId),
+        ...expirationHeader(written.expiration),
         ...given('x-amz-copy-source-version-id', written.sourceVersionId),
       },
       root: root(

@@ -2,7 +2,7 @@ import type { IncomingBody, ObjectMetadata } from '../../backend/backend.ts';
 import { decideOwnership, writerOf } from '../access/ownership.ts';
 import { authorize } from '../authorization.ts';
 import type { Call } from '../exchange.ts';
-import { quoted } from '../http/answer_headers.ts';
+import { expirationHeader, quoted } from '../http/answer_headers.ts';
 import { emptyReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
 import { writeChecksum } from '../request/checksums.ts';
@@ -67,6 +67,7 @@ export async function storeObject(
   const headers: Record<string, string> = {
     etag: quoted(written.etag),
     ...encryptionHeaders(written.encryption, call.headers),
+    ...expirationHeader(written.expiration),
   };
   writeChecksum(written.checksum, headers);
   if (written.versionId !== undefined) headers['x-amz-version-id'] = written.versionId;

@@ -80,6 +80,9 @@ account_id = "333333333333"
 name = "tenant"
 [encryption]
 key_file = "../encryption.keys"
+
+[lifecycle]
+debug_day = "${lifecycleDayS}s"
 `,
   });
   await writeFile(join(config.directory, 'encryption.keys'), keyFile(), { mode: 0o600 });

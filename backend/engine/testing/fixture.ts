@@ -125,6 +125,7 @@ export async function openFixture(options: Partial<EngineOptions> = {}): Promise
       logger: silent,
       gcDelayMs: 1,
       garbageIntervalMs: 3_600_000,
+      lifecycle: { tickMs: 3_600_000 },
       ...options,
       ...more,
     });
@@ -145,7 +146,8 @@ export async function openFixture(options: Partial<EngineOptions> = {}): Promise
 }
 
 function isLease(key: Uint8Array): boolean {
-  return Buffer.compare(key, STATE_KEYS.garbageLease()) === 0;
+  const leases = [STATE_KEYS.garbageLease(), STATE_KEYS.lifecycleLease()];
+  return leases.some((lease) => Buffer.compare(key, lease) === 0);
 }
 
 const silent = { debug: nothing, info: nothing, warn: nothing, error: nothing };
