@@ -5,7 +5,7 @@ import { createS3App } from '../s3/app.ts';
 import { serveS3 } from '../s3/server.ts';
 import { administrators } from './admin/authenticate.ts';
 import type { ClusterControl } from './admin/cluster_control.ts';
-import type { JoinDesk } from './admin/join_routes.ts';
+import type { JoinDesk } from './admin/join_desk_port.ts';
 import type { ClusterView } from './admin/cluster_view.ts';
 import { serveAdmin } from './admin/server.ts';
 import { bearerToken, loadMetricsToken } from './admin/metrics_token.ts';

@@ -6,7 +6,7 @@ import { AuthError } from '../auth/errors.ts';
 import { staticCredentials } from '../auth/static_credentials.ts';
 import type { MemberRegistry } from '../backend/distributed/member_registry.ts';
 import { signedRequest } from './admin/authenticate.ts';
-import type { JoinDesk } from './admin/join_routes.ts';
+import type { JoinDesk } from './admin/join_desk_port.ts';
 import type { ProcessContext } from './context.ts';
 import { joinCredential, joinService } from './join_credential.ts';
 

@@ -1,14 +1,6 @@
-import type { IncomingMessage } from 'node:http';
 import { Hono } from 'hono';
+import type { JoinDesk } from './join_desk_port.ts';
 import type { AdminEnv } from './options.ts';
-
-/** What a host that is to become a node may ask for. */
-export interface JoinDesk {
-  /** Whether the request proves knowledge of the cluster's secret; else why not. */
-  readonly authenticate: (request: IncomingMessage) => Promise<{ readonly refusal?: string }>;
-  /** The config of this gateway as it was written, with the nodes of today. */
-  readonly config: () => Promise<object>;
-}
 
 /**
  * `GET /join`: the cluster's config, for hosts with the cluster's secret. It holds keys, as the file does: over plain HTTP

@@ -7,7 +7,7 @@ import type { Usage } from '../../backend/quotas/usage_rows.ts';
 import type { Logger } from '../logger.ts';
 import type { UserStore } from '../users/user_store.ts';
 import type { ClusterControl } from './cluster_control.ts';
-import type { JoinDesk } from './join_routes.ts';
+import type { JoinDesk } from './join_desk_port.ts';
 import type { ClusterView } from './cluster_view.ts';
 
 export interface AdminOptions {

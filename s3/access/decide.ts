@@ -59,7 +59,7 @@ export function isAllowed(question: AccessQuestion, policies: Policies): boolean
   return withAcls && aclAllows(question, { ownerId, granted });
 }
 
-export function resourceArn(bucket: string, key: string): string {
+function resourceArn(bucket: string, key: string): string {
   return key === '' ? `arn:aws:s3:::${bucket}` : `arn:aws:s3:::${bucket}/${key}`;
 }
 
