@@ -320,11 +320,12 @@ export class RaftDriver {
     const upTo = this.#retained.compactionPoint(applied, this.#retention);
     // A snapshot that came in since may have taken the place of what was applied.
     if (upTo === undefined || upTo < this.#core.status().firstIndex) return;
-    this.#compact(upTo);
+    void this.#compact(upTo);
   }
 
-  #compact(upTo: number): void {
+  #compact(upTo: number): Promise<void> {
     this.#compacting = this.#compactLog(upTo).finally(() => (this.#compacting = undefined));
+    return this.#compacting;
   }
 
   /** Never rejects: a log that can't be compacted is the end of the replica. */
@@ -350,8 +351,7 @@ export class RaftDriver {
     const needed = progress.filter((one) => one.active && one.state === 'replicate').map((one) => one.match);
     const upTo = Math.min(applied, ...needed);
     if (this.#installing || this.#compacting !== undefined || upTo < firstIndex) return firstIndex - 1;
-    this.#compact(upTo);
-    await this.#compacting;
+    await this.#compact(upTo);
     this.#assertRunning();
     return this.#core.status().firstIndex - 1;
   }
