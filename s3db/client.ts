@@ -47,8 +47,9 @@ const defaultHedgeMs = 400;
 const suspectMs = 1000;
 const firstPauseMs = 10;
 const lastPauseMs = 250;
-/** What the server's deadline is shorter than ours, so that its answer arrives. */
+/** What the server's deadline is shorter than ours, so that its answer arrives: a tenth, within these bounds. */
 const marginMs = 50;
+const longestMarginMs = 400;
 /** With less time left no further attempt is made: it could only blur what is known of those before. */
 const leastAttemptMs = 2 * marginMs;
 
@@ -239,7 +240,9 @@ export class DatabaseClient implements Database {
     call: DatabaseCall,
     options: { readonly over: CallEnd; readonly signal: AbortSignal },
   ): Promise<[KnownReplica, Attempt]> {
-    const timeoutMs = Math.max(1, Math.floor(options.over.leftMs() - marginMs));
+    const leftMs = options.over.leftMs();
+    const answerMs = Math.min(Math.max(leftMs / 10, marginMs), longestMarginMs);
+    const timeoutMs = Math.max(1, Math.floor(leftMs - answerMs));
     try {
       const answer = await replica.link.send(call, { timeoutMs, signal: options.signal });
       return [replica, this.#judge(replica, answer)];
