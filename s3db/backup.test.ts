@@ -132,7 +132,7 @@ describe('backup and restore over REST', { timeout: 60_000 }, () => {
 
     await expect(client.get('objects', bytes('k01'), { deadlineMs: 800 })).rejects.toThrow(UnavailableError);
     await expect(
-      client.batch({ conditions: [], operations: [put('x', 'y')] }, { deadlineMs: 800 }),
+      client.batch({ conditions: [], operations: [put('x', 'y')] }, { deadlineMs: 4000 }),
     ).rejects.toThrow('restore');
     expect((await send(2, { method: 'GET', path: '/v1/backup' })).status).toBe(503);
     expect(cluster.servers.get(1)!.status().state.restoring).toBe(true);

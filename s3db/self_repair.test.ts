@@ -153,11 +153,11 @@ async function voterAgain(id: number): Promise<void> {
   );
 }
 
-describe('a replica with', { timeout: 60_000 }, () => {
+describe('a replica with', { timeout: 240_000 }, () => {
   it.each(Object.entries(damages))('%s comes back by itself', async (what, damage) => {
     cluster = await TestCluster.start({ size: 3, ...compacting });
     const workload = await Workload.start();
-    await until('there is something to lose', () => workload.writes > 150, 30_000);
+    await until('there is something to lose', () => workload.writes > 150, 120_000);
     const id = await follower();
     await cluster.stopServer(id);
     const before = await incarnation(id);
@@ -182,7 +182,7 @@ describe('a replica with', { timeout: 60_000 }, () => {
   });
 });
 
-describe('a damaged replica', { timeout: 60_000 }, () => {
+describe('a damaged replica', { timeout: 240_000 }, () => {
   it('makes its state anew from a log that has everything, and stays who it is', async () => {
     cluster = await TestCluster.start({ size: 1 });
     const client = await cluster.client();

@@ -179,7 +179,7 @@ export class DriverCluster {
 }
 
 /** Polls for what has no event; throws when it doesn't come in time. */
-export async function until(what: string, holds: () => boolean, timeoutMs = 10_000): Promise<void> {
+export async function until(what: string, holds: () => boolean, timeoutMs = 60_000): Promise<void> {
   const deadlineMs = performance.now() + timeoutMs;
   while (!holds()) {
     if (performance.now() > deadlineMs) throw new Error(`not in time: ${what}`);

@@ -121,7 +121,7 @@ const attempts: readonly Attempt[] = [
   },
   {
     name: 'a sub-resource that is not there yet',
-    path: '/bad/k?tagging',
+    path: '/bad/k?torrent',
     expect: { status: 501, code: 'NotImplemented' },
   },
   {
