@@ -103,7 +103,11 @@ export class WalRaftStorage implements RaftStorage {
   /** On disk. */
   size(): { readonly segments: number; readonly bytes: number; readonly syncs: number } {
     const { segments, syncs } = this.#log;
-    return { syncs, segments: segments.length, bytes: segments.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
+    return {
+      syncs,
+      segments: segments.length,
+      bytes: segments.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+    };
   }
 
   async close(): Promise<void> {
