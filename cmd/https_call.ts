@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import aws4 from 'aws4';
@@ -15,8 +16,8 @@ export interface SignedCall {
   readonly region: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
-  /** PEM; nothing else is trusted. */
-  readonly ca: string;
+  /** PEM; nothing else is trusted. Every call over https has one. */
+  readonly ca: string | undefined;
 }
 
 /**
@@ -60,6 +61,7 @@ async function exchange(
 ): Promise<{ readonly status: number; readonly answer: string }> {
   const { url, method, path, ca } = call;
   const secure = url.protocol === 'https:';
+  assert(!secure || ca !== undefined, 'a call over https names whom it trusts');
   return new Promise((resolve, reject) => {
     const outgoing = (secure ? requestHttps : requestHttp)(
       url,
