@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Registry } from 'prom-client';
+import { systemClock } from '../backend/clock.ts';
 import { DistributedDataStore } from '../backend/distributed/data_store.ts';
 import { DistributedState } from '../backend/distributed/distributed_state.ts';
 import type { MemberRegistry } from '../backend/distributed/member_registry.ts';
 import { takesShards, type MemberSet } from '../backend/distributed/members.ts';
-import { systemClock } from '../backend/distributed/ports.ts';
 import { openEngine, type Engine } from '../backend/engine/engine.ts';
 import type { S3dbServer } from '../s3db/server.ts';
 import { SkewWatch } from './clock_skew.ts';

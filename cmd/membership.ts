@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { systemClock } from '../backend/clock.ts';
 import { MemberRegistry } from '../backend/distributed/member_registry.ts';
 import {
   addMember,
@@ -8,7 +9,6 @@ import {
   type Member,
   type MemberSet,
 } from '../backend/distributed/members.ts';
-import { systemClock } from '../backend/distributed/ports.ts';
 import type { GlobalState } from '../backend/global_state.ts';
 import { dialPeer } from '../transport/peer.ts';
 import type { ProcessContext } from './context.ts';

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { systemClock } from '../backend/clock.ts';
 import { AuditWorker } from '../backend/distributed/audit_worker.ts';
 import { EngineContentIndex } from '../backend/distributed/content_index.ts';
 import { DamageWatch } from '../backend/distributed/damage_watch.ts';
@@ -7,7 +8,7 @@ import type { MemberRegistry } from '../backend/distributed/member_registry.ts';
 import { finishEmptying } from '../backend/distributed/members.ts';
 import { OrphanAudit } from '../backend/distributed/orphan_audit.ts';
 import { BytePace } from '../backend/distributed/pace.ts';
-import { defaultTiming, systemClock } from '../backend/distributed/ports.ts';
+import { defaultTiming } from '../backend/distributed/ports.ts';
 import { Rebalancer } from '../backend/distributed/rebalancer.ts';
 import { RepairScanner, scanWanted } from '../backend/distributed/repair_scanner.ts';
 import { RepairWorker } from '../backend/distributed/repair_worker.ts';

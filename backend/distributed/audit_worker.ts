@@ -1,8 +1,8 @@
+import { sleep, type Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
 import { Lease } from './lease.ts';
 import type { OrphanAudit } from './orphan_audit.ts';
-import { sleep } from './pace.ts';
-import type { Clock, Logger } from './ports.ts';
+import type { Logger } from './ports.ts';
 import type { RetiredSweep } from './retired_sweep.ts';
 
 export interface AuditWorkerOptions {

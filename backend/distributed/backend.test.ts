@@ -7,10 +7,10 @@ import { backendContract } from '../../tests/contract/backend.ts';
 import { quietLogger } from '../../tests/contract/quiet_logger.ts';
 import { region } from '../../tests/contract/requests.ts';
 import { ShardStore } from '../../wal/shard_store.ts';
+import { systemClock } from '../clock.ts';
 import { openEngine } from '../engine/engine.ts';
 import { LocalState } from '../local_state.ts';
 import { DistributedDataStore } from './data_store.ts';
-import { systemClock } from './ports.ts';
 
 /** The object engine over erasure-coded content on five real shard stores. */
 backendContract('the engine over shards', async () => {

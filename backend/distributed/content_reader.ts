@@ -1,9 +1,9 @@
 import { UnavailableError } from '../../s3db/errors.ts';
+import { sleep, type Clock } from '../clock.ts';
 import type { ContentRange } from '../data_store.ts';
 import type { Codec } from './erasure/codec.ts';
 import type { ContentLayout } from './locator.ts';
-import { sleep } from './pace.ts';
-import type { Clock, ShardNode, Timing } from './ports.ts';
+import type { ShardNode, Timing } from './ports.ts';
 import type { ReadPace } from './read_pace.ts';
 import { stripeBytes, stripePart } from './stripes.ts';
 import type { StripePart } from './stripes.ts';

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 
 import { UnavailableError } from '../../s3db/errors.ts';
+import type { Clock } from '../clock.ts';
 import type { Codec, Pieces } from './erasure/codec.ts';
-import type { Clock, Logger, ShardNode, Timing } from './ports.ts';
+import type { Logger, ShardNode, Timing } from './ports.ts';
 import { ShardPut } from './shard_put.ts';
 import type { Stripe } from './stripes.ts';
 

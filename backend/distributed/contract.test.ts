@@ -5,8 +5,8 @@ import { join } from 'node:path';
 
 import { dataStoreContract } from '../../tests/contract/data_store.ts';
 import { ShardStore } from '../../wal/shard_store.ts';
+import { systemClock } from '../clock.ts';
 import { DistributedDataStore } from './data_store.ts';
-import { systemClock } from './ports.ts';
 import { openCluster } from './testing/cluster.ts';
 import { MemoryState } from './testing/memory_state.ts';
 

@@ -1,8 +1,8 @@
+import { sleep, type Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { ContentIndex } from './content_index.ts';
 import { decodeLocator } from './locator.ts';
-import { sleep } from './pace.ts';
-import type { Clock, Logger } from './ports.ts';
+import type { Logger } from './ports.ts';
 import { repairOperation } from './repair_rows.ts';
 
 export interface DamageWatchOptions {

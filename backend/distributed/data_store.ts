@@ -1,4 +1,5 @@
 import { UnavailableError } from '../../s3db/errors.ts';
+import type { Clock } from '../clock.ts';
 import type {
   ContentId,
   DataStore,
@@ -22,7 +23,7 @@ import type { ContentLayout } from './locator.ts';
 import type { BytePace } from './pace.ts';
 import { NodeRings } from './node_rings.ts';
 import { defaultTiming } from './ports.ts';
-import type { Clock, Logger, Membership, ShardNode, Timing } from './ports.ts';
+import type { Logger, Membership, ShardNode, Timing } from './ports.ts';
 import { ReadPace } from './read_pace.ts';
 import { RepairReporter } from './repair_reporter.ts';
 import { repairOperation } from './repair_rows.ts';

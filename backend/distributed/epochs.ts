@@ -2,8 +2,9 @@ import { decode, encode } from 'cborg';
 
 import type { Condition } from '../../s3db/database.ts';
 import { ConditionFailedError, UnavailableError } from '../../s3db/errors.ts';
+import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
-import type { Clock, Logger } from './ports.ts';
+import type { Logger } from './ports.ts';
 
 const version = 2;
 const prefixText = 'epoch/';

@@ -16,11 +16,11 @@ import {
   startUpload,
   uploadParts,
 } from '../../tests/contract/requests.ts';
+import { systemClock } from '../clock.ts';
 import { openEngine, type Engine } from '../engine/engine.ts';
 import { BackendError } from '../errors.ts';
 import { LocalState } from '../local_state.ts';
 import { DistributedDataStore } from './data_store.ts';
-import { systemClock } from './ports.ts';
 import { MemoryNode } from './testing/memory_node.ts';
 
 const minPartBytes = 5 * 1024 * 1024;

@@ -1,8 +1,9 @@
 import { decode, encode } from 'cborg';
 
 import { ConditionFailedError } from '../../s3db/errors.ts';
+import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
-import type { Clock, Logger } from './ports.ts';
+import type { Logger } from './ports.ts';
 
 const version = 1;
 

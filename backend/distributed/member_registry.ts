@@ -1,7 +1,8 @@
 import { ConditionFailedError } from '../../s3db/errors.ts';
+import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
 import { decodeMembers, encodeMembers, membersKey, type MemberSet } from './members.ts';
-import type { Clock, Logger } from './ports.ts';
+import type { Logger } from './ports.ts';
 
 interface MemberRegistryOptions {
   readonly state: GlobalState;

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { UnavailableError } from '../../s3db/errors.ts';
+import { systemClock } from '../clock.ts';
 import { encodeContent } from '../engine/rows.ts';
 import { EngineContentIndex } from './content_index.ts';
 import { epochPrefix, Epochs } from './epochs.ts';
@@ -16,7 +17,7 @@ import {
   type AuditReport,
 } from './orphan_audit.ts';
 import { BytePace } from './pace.ts';
-import { defaultTiming, systemClock } from './ports.ts';
+import { defaultTiming } from './ports.ts';
 import { chunks, openCluster, quickTiming, shardCount, type TestCluster } from './testing/cluster.ts';
 import { ManualClock } from './testing/manual_clock.ts';
 

@@ -1,12 +1,13 @@
 import { decode, encode } from 'cborg';
 
 import { ConditionFailedError } from '../../s3db/errors.ts';
+import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { ContentIndex } from './content_index.ts';
 import { decodeEpochRow, epochOfKey, epochPrefix } from './epochs.ts';
 import { decodeLocator } from './locator.ts';
 import type { BytePace } from './pace.ts';
-import type { Clock, Logger, Membership, ShardNode, Timing } from './ports.ts';
+import type { Logger, Membership, ShardNode, Timing } from './ports.ts';
 import { retiredPrefixOf } from './retired_rows.ts';
 import { withDeadline } from './waiting.ts';
 

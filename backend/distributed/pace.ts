@@ -1,4 +1,4 @@
-import type { Clock } from './ports.ts';
+import { sleep, type Clock } from '../clock.ts';
 
 /** Lets so many bytes a second through, with bursts of up to a second's worth. */
 export class BytePace {
@@ -21,21 +21,4 @@ export class BytePace {
     if (waitMs > 0) await sleep(waitMs, { clock: this.#clock, signal });
     signal.throwIfAborted();
   }
-}
-
-/** Resolves after `ms`, or as soon as the signal aborts. */
-export function sleep(
-  ms: number,
-  options: { readonly clock: Clock; readonly signal: AbortSignal },
-): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      cancel();
-      options.signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const cancel = options.clock.after(ms, done);
-    options.signal.addEventListener('abort', done);
-    if (options.signal.aborted) done();
-  });
 }

@@ -22,29 +22,6 @@ export type NodeState = 'up' | 'suspect' | 'down';
 /** All members, whatever their state. A node that is not among them any more counts as gone with all it held. */
 export type Membership = () => readonly ShardNode[];
 
-/** Wall clock and timers. */
-export interface Clock {
-  /** Milliseconds since 1970. */
-  nowMs(): number;
-  /** Milliseconds of a clock that never steps. */
-  monotonicMs(): number;
-  /** Calls back once after `delayMs`; the result cancels it. Does not keep the process alive. */
-  after(delayMs: number, callback: () => void): () => void;
-}
-
-/** The machine's clock. */
-export const systemClock: Clock = {
-  nowMs: () => Date.now(),
-  monotonicMs: () => performance.now(),
-  after: (delayMs, callback) => {
-    const timer = setTimeout(callback, delayMs);
-    timer.unref();
-    return () => {
-      clearTimeout(timer);
-    };
-  },
-};
-
 /** Structured log lines, as pino takes them. */
 export interface Logger {
   info(fields: Readonly<Record<string, unknown>>, message: string): void;

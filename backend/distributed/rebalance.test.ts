@@ -2,13 +2,14 @@ import { randomBytes } from 'node:crypto';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { systemClock } from '../clock.ts';
 import { deletedKey } from '../engine/row_keys.ts';
 import { encodeContent, encodeDeleted } from '../engine/rows.ts';
 import { EngineContentIndex } from './content_index.ts';
 import { decodeLocator, encodeLocator } from './locator.ts';
 import { activateMember, emptyMember, seedMembers, type Member, type MemberSet } from './members.ts';
 import { BytePace } from './pace.ts';
-import { defaultTiming, systemClock } from './ports.ts';
+import { defaultTiming } from './ports.ts';
 import { decodeRebalanceRow, rebalanceKey, rebalanceLeft } from './rebalance_row.ts';
 import { Rebalancer, type RebalancerOptions } from './rebalancer.ts';
 import { retiredPrefix } from './retired_rows.ts';

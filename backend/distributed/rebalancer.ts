@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 
+import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { ContentId } from '../data_store.ts';
 import type { ContentIndex } from './content_index.ts';
@@ -8,7 +9,7 @@ import { decodeLocator } from './locator.ts';
 import { isEmptying, type Member, type MemberSet } from './members.ts';
 import { NodeRings, signatureOf } from './node_rings.ts';
 import type { BytePace } from './pace.ts';
-import type { Clock, Logger, Membership, ShardNode } from './ports.ts';
+import type { Logger, Membership, ShardNode } from './ports.ts';
 import {
   decodeRebalanceRow,
   encodeRebalanceRow,

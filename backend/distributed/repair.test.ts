@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { systemClock } from '../clock.ts';
 import { ContentDamagedError } from '../data_store.ts';
 import { deletedKey } from '../engine/row_keys.ts';
 import { encodeContent, encodeDeleted } from '../engine/rows.ts';
@@ -9,7 +10,7 @@ import { EngineContentIndex } from './content_index.ts';
 import { Lease } from './lease.ts';
 import { decodeLocator } from './locator.ts';
 import { BytePace } from './pace.ts';
-import { defaultTiming, systemClock } from './ports.ts';
+import { defaultTiming } from './ports.ts';
 import { RepairScanner } from './repair_scanner.ts';
 import { RepairWorker } from './repair_worker.ts';
 import type { RepairWorkerOptions } from './repair_worker.ts';

@@ -1,9 +1,10 @@
 import { UnavailableError } from '../../s3db/errors.ts';
+import type { Clock } from '../clock.ts';
 import { ContentDamagedError } from '../data_store.ts';
 import type { Codec, Pieces } from './erasure/codec.ts';
 import type { ContentLayout } from './locator.ts';
 import { isShardDamaged, isShardMissing } from './ports.ts';
-import type { Clock, ShardNode, Timing } from './ports.ts';
+import type { ShardNode, Timing } from './ports.ts';
 import { ShardFetch } from './shard_fetch.ts';
 import { ShardPut } from './shard_put.ts';
 import { blockLength, shardLength, stripeBytes, stripeCount } from './stripes.ts';

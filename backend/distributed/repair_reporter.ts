@@ -1,7 +1,8 @@
+import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
 import { encodeLocator } from './locator.ts';
 import type { ContentLayout } from './locator.ts';
-import type { Clock, Logger } from './ports.ts';
+import type { Logger } from './ports.ts';
 import { repairOperation } from './repair_rows.ts';
 
 /** The same content is not reported again for so long. */

@@ -1,12 +1,13 @@
 import { decode, encode } from 'cborg';
 
 import type { Operation } from '../../s3db/database.ts';
+import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { ContentIndex } from './content_index.ts';
 import { decodeLocator } from './locator.ts';
 import type { ContentLayout } from './locator.ts';
 import type { BytePace } from './pace.ts';
-import type { Clock, Logger, Membership, ShardNode, Timing } from './ports.ts';
+import type { Logger, Membership, ShardNode, Timing } from './ports.ts';
 import { repairOperation } from './repair_rows.ts';
 import { shardLength } from './stripes.ts';
 import { withDeadline } from './waiting.ts';

@@ -1,9 +1,9 @@
 import { ConditionFailedError } from '../../s3db/errors.ts';
+import { sleep, type Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
 import { Lease } from './lease.ts';
 import { decodeLocator } from './locator.ts';
-import { sleep } from './pace.ts';
-import type { Clock, Logger } from './ports.ts';
+import type { Logger } from './ports.ts';
 import { decodeRepairRow, repairPrefix } from './repair_rows.ts';
 import type { Rebalancer } from './rebalancer.ts';
 import type { RepairScanner } from './repair_scanner.ts';

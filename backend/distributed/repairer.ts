@@ -1,3 +1,4 @@
+import type { Clock } from '../clock.ts';
 import type { ContentId, Locator } from '../data_store.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { ContentIndex } from './content_index.ts';
@@ -6,7 +7,7 @@ import type { CodecFactory } from './erasure/codec_factory.ts';
 import { decodeLocator, encodeLocator } from './locator.ts';
 import type { ContentLayout } from './locator.ts';
 import type { BytePace } from './pace.ts';
-import type { Clock, Logger, Membership, ShardNode, Timing } from './ports.ts';
+import type { Logger, Membership, ShardNode, Timing } from './ports.ts';
 import { rebuildShards, surveyShards } from './repair_content.ts';
 import type { RepairContext } from './repair_content.ts';
 import type { RepairRow } from './repair_rows.ts';

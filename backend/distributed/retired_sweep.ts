@@ -1,8 +1,9 @@
 import { ConditionFailedError } from '../../s3db/errors.ts';
+import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { ContentIndex } from './content_index.ts';
 import { decodeLocator } from './locator.ts';
-import type { Clock, Logger, Membership, Timing } from './ports.ts';
+import type { Logger, Membership, Timing } from './ports.ts';
 import { decodeRetiredKey, decodeRetiredRow, retiredPrefix } from './retired_rows.ts';
 import { withDeadline } from './waiting.ts';
 

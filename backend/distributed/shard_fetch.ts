@@ -1,5 +1,6 @@
+import type { Clock } from '../clock.ts';
 import type { Pieces } from './erasure/codec.ts';
-import type { Clock, ShardNode } from './ports.ts';
+import type { ShardNode } from './ports.ts';
 
 /** A run of neighbouring cuts of one shard. */
 interface ShardFetchOptions {

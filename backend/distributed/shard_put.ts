@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 
+import type { Clock } from '../clock.ts';
 import type { Pieces } from './erasure/codec.ts';
-import type { Clock, ShardNode } from './ports.ts';
+import type { ShardNode } from './ports.ts';
 
 /** What one attempt is about. */
 interface ShardPutOptions {

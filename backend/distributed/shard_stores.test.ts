@@ -8,10 +8,10 @@ import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { ShardStore } from '../../wal/shard_store.ts';
+import { systemClock } from '../clock.ts';
 import { ContentMissingError } from '../data_store.ts';
 import { DistributedDataStore } from './data_store.ts';
 import { decodeLocator } from './locator.ts';
-import { systemClock } from './ports.ts';
 import type { NodeState, ShardNode } from './ports.ts';
 import { get, put, repairs } from './testing/cluster.ts';
 import { MemoryState } from './testing/memory_state.ts';

@@ -1,5 +1,5 @@
 import { UnavailableError } from '../../s3db/errors.ts';
-import type { Clock } from './ports.ts';
+import type { Clock } from '../clock.ts';
 
 /** The outcome of `promise`, or UnavailableError once `ms` have passed. What comes later is dropped. */
 export function withDeadline<T>(

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 
 import { UnavailableError } from '../../s3db/errors.ts';
+import type { Clock } from '../clock.ts';
 import { ContentDamagedError, ContentMissingError } from '../data_store.ts';
 import type { Codec, Pieces } from './erasure/codec.ts';
 import { piecesEqual, slicePieces } from './erasure/pieces.ts';
 import type { ContentLayout } from './locator.ts';
 import { isShardDamaged, isShardMissing } from './ports.ts';
-import type { Clock, ShardNode, Timing } from './ports.ts';
+import type { ShardNode, Timing } from './ports.ts';
 import type { ReadPace } from './read_pace.ts';
 import { ShardFetch, ShardSizeError } from './shard_fetch.ts';
 import { shardLength } from './stripes.ts';

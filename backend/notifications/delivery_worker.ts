@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { systemClock } from '../clock.ts';
 import { Lease } from '../distributed/lease.ts';
-import { systemClock } from '../distributed/ports.ts';
 import type { EngineLogger } from '../engine/context.ts';
 import type { GlobalState } from '../global_state.ts';
 import type { Destination } from './destination.ts';

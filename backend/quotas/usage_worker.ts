@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConditionFailedError } from '../../s3db/errors.ts';
+import { systemClock } from '../clock.ts';
 import { Lease } from '../distributed/lease.ts';
-import { systemClock } from '../distributed/ports.ts';
 import type { EnginePorts, EngineWorker } from '../engine/engine.ts';
 import {
   bucketIdOfUsage,

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 
+import { systemClock } from '../../clock.ts';
 import type { DataStore, ReadContentOptions, WriteContentOptions, WrittenContent } from '../../data_store.ts';
 import { DistributedDataStore } from '../data_store.ts';
 import type { DistributedDataStoreOptions } from '../data_store.ts';
 import { decodeLocator } from '../locator.ts';
-import { systemClock } from '../ports.ts';
 import type { Timing } from '../ports.ts';
 import { decodeRepairRow, repairPrefix } from '../repair_rows.ts';
 import { MemoryNode } from './memory_node.ts';
