@@ -1,6 +1,6 @@
 import { sleep, type Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
-import { Lease } from './lease.ts';
+import { Lease } from '../lease.ts';
 import type { OrphanAudit } from './orphan_audit.ts';
 import type { Logger } from './ports.ts';
 import type { RetiredSweep } from './retired_sweep.ts';

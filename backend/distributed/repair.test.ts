@@ -7,7 +7,6 @@ import { ContentDamagedError } from '../data_store.ts';
 import { deletedKey } from '../engine/row_keys.ts';
 import { encodeContent, encodeDeleted } from '../engine/rows.ts';
 import { EngineContentIndex } from './content_index.ts';
-import { Lease } from './lease.ts';
 import { decodeLocator } from './locator.ts';
 import { BytePace } from './pace.ts';
 import { defaultTiming } from './ports.ts';
@@ -19,7 +18,6 @@ import { get, holder, openCluster, put, quickTiming, repairs, shardCount } from 
 import type { TestCluster } from './testing/cluster.ts';
 import { ManualClock } from './testing/manual_clock.ts';
 import { MemoryNode } from './testing/memory_node.ts';
-import { MemoryState } from './testing/memory_state.ts';
 
 const stripe = 3 * 256 * 1024;
 const { signal } = new AbortController();
@@ -335,34 +333,6 @@ describe('EngineContentIndex', () => {
     expect(await contents.replace({ contentId, from, to, conditions: [] })).toBe(true);
     expect(Buffer.from(await locatorOf(contentId))).toEqual(to);
     expect(await contents.replace({ contentId: randomBytes(32), from, to, conditions: [] })).toBe(false);
-  });
-});
-
-describe('Lease', () => {
-  it('has one holder, and passes on when that one renews it no more', async () => {
-    const state = new MemoryState();
-    const clock = new ManualClock();
-    const make = (holderName: string): Lease =>
-      new Lease({
-        state,
-        clock,
-        key: Buffer.from('l'),
-        leaseMs: 900,
-        holder: holderName,
-        logger: quiet,
-        randomBytes,
-      });
-    const [a, b] = [make('a'), make('b')];
-    expect([await a.keep(), await b.keep(), await a.keep()]).toEqual([true, false, true]);
-    await clock.advance(600);
-    expect([await a.keep(), await b.keep()]).toEqual([true, false]);
-    await clock.advance(600);
-    expect(await b.keep()).toBe(false);
-    await clock.advance(400);
-    expect(await b.keep()).toBe(true);
-    expect(await a.keep()).toBe(false);
-    await b.release();
-    expect(await a.keep()).toBe(true);
   });
 });
 

@@ -1,7 +1,7 @@
 import { ConditionFailedError } from '../../s3db/errors.ts';
 import { sleep, type Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
-import { Lease } from './lease.ts';
+import { Lease } from '../lease.ts';
 import { decodeLocator } from './locator.ts';
 import type { Logger } from './ports.ts';
 import { decodeRepairRow, repairPrefix } from './repair_rows.ts';

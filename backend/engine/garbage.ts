@@ -1,8 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Lease } from '../lease.ts';
 import { CleanupPass } from './garbage_uploads.ts';
 import type { EngineContext } from './context.ts';
 import { ContentSweep } from './garbage_contents.ts';
-import { GarbageLease } from './garbage_lease.ts';
+import { engineLease } from './engine_lease.ts';
+import { STATE_KEYS } from './row_keys.ts';
 
 const shortestPauseMs = 5000;
 const longestPauseMs = 60_000;
@@ -27,7 +29,7 @@ export class GarbageWorker {
   readonly #context: EngineContext;
   readonly #delayMs: number;
   readonly #intervalMs: number;
-  readonly #lease: GarbageLease;
+  readonly #lease: Lease;
   readonly #stopping = new AbortController();
   #wake = new AbortController();
   #woken = false;
@@ -39,7 +41,10 @@ export class GarbageWorker {
     this.#delayMs = options.delayMs;
     this.#intervalMs =
       options.intervalMs ?? Math.min(Math.max(options.delayMs / 10, shortestPauseMs), longestPauseMs);
-    this.#lease = new GarbageLease(options.context, options.leaseMs);
+    this.#lease = engineLease(options.context, {
+      key: STATE_KEYS.garbageLease(),
+      leaseMs: options.leaseMs,
+    });
   }
 
   start(): void {

@@ -1,6 +1,6 @@
 import { ConditionFailedError } from '../../s3db/errors.ts';
+import type { Lease } from '../lease.ts';
 import type { EngineContext } from './context.ts';
-import type { GarbageLease } from './garbage_lease.ts';
 import { contentIdOfDeleted, deletedPrefix } from './row_keys.ts';
 import { decodeContent, decodeDeleted } from './rows.ts';
 
@@ -11,7 +11,7 @@ const bytesPerBatch = 1024 * 1024;
 
 export interface SweepOptions {
   readonly signal: AbortSignal;
-  readonly lease: GarbageLease;
+  readonly lease: Lease;
 }
 
 /** One pass over the content that became garbage. What fails is left for the next pass. */

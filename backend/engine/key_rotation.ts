@@ -3,8 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Condition, Operation } from '../../s3db/database.ts';
 import { ConditionFailedError } from '../../s3db/errors.ts';
 import type { MasterKeys, RegisteredKey } from '../encryption/master_keys.ts';
+import type { Lease } from '../lease.ts';
 import type { EngineContext } from './context.ts';
-import { GarbageLease } from './garbage_lease.ts';
+import { engineLease } from './engine_lease.ts';
 import { useOf } from './protection.ts';
 import { decodeRecord, encodeRecord } from './record.ts';
 import { ARN_PREFIX, STATE_KEYS } from './row_keys.ts';
@@ -46,7 +47,7 @@ interface Cursor extends RotationProgress {
 export class KeyRotation {
   readonly #context: EngineContext;
   readonly #keys: MasterKeys;
-  readonly #lease: GarbageLease;
+  readonly #lease: Lease;
   readonly #stopping = new AbortController();
   #wake = new AbortController();
   #woken = false;
@@ -57,7 +58,7 @@ export class KeyRotation {
   constructor(context: EngineContext, keys: MasterKeys) {
     this.#context = context;
     this.#keys = keys;
-    this.#lease = new GarbageLease(context, leaseMs, STATE_KEYS.rotationLease());
+    this.#lease = engineLease(context, { key: STATE_KEYS.rotationLease(), leaseMs });
   }
 
   start(): void {

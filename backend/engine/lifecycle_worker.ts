@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
+import type { Lease } from '../lease.ts';
 import type { EngineContext } from './context.ts';
-import { GarbageLease } from './garbage_lease.ts';
+import { engineLease } from './engine_lease.ts';
 import { LifecyclePass, type PassPlace } from './lifecycle_pass.ts';
 import { decodeRecord, encodeRecord } from './record.ts';
 import { STATE_KEYS } from './row_keys.ts';
@@ -43,7 +44,7 @@ export class LifecycleWorker {
   readonly #debugDayMs: number | undefined;
   readonly #tickMs: number;
   readonly #rowsPerPage: number;
-  readonly #lease: GarbageLease;
+  readonly #lease: Lease;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
   #pass: Promise<void> = Promise.resolve();
@@ -55,7 +56,7 @@ export class LifecycleWorker {
     this.#debugDayMs = debugDayMs;
     this.#tickMs =
       tickMs ?? (debugDayMs === undefined ? defaultTickMs : Math.max(10, Math.floor(debugDayMs / 8)));
-    this.#lease = new GarbageLease(context, leaseMs, STATE_KEYS.lifecycleLease());
+    this.#lease = engineLease(context, { key: STATE_KEYS.lifecycleLease(), leaseMs });
   }
 
   start(): void {

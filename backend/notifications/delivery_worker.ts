@@ -1,8 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { systemClock } from '../clock.ts';
-import { Lease } from '../distributed/lease.ts';
 import type { EngineLogger } from '../engine/context.ts';
 import type { GlobalState } from '../global_state.ts';
+import { Lease } from '../lease.ts';
 import type { Destination } from './destination.ts';
 import { DestinationQueue, type QueueObservation } from './destination_queue.ts';
 import { destinationOfPrefix, NOTIFICATION_LEASE_KEY, queueEnd, queuePrefix } from './queue_rows.ts';
@@ -54,7 +53,6 @@ export class DeliveryWorker {
       key: NOTIFICATION_LEASE_KEY,
       leaseMs: options.leaseMs ?? 15_000,
       holder: options.holder,
-      clock: systemClock,
       logger: options.logger,
       randomBytes: (count) => options.randomBytes(count),
     });

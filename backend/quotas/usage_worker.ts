@@ -1,8 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ConditionFailedError } from '../../s3db/errors.ts';
-import { systemClock } from '../clock.ts';
-import { Lease } from '../distributed/lease.ts';
 import type { EnginePorts, EngineWorker } from '../engine/engine.ts';
+import { Lease } from '../lease.ts';
 import {
   bucketIdOfUsage,
   decodeUsage,
@@ -45,7 +44,6 @@ export class UsageWorker implements EngineWorker {
       key: USAGE_LEASE_KEY,
       leaseMs: options.leaseMs ?? 15_000,
       holder: options.holder,
-      clock: systemClock,
       logger: options.logger,
       randomBytes: (count) => options.randomBytes(count),
     });

@@ -1,11 +1,29 @@
-import { decode, encode } from 'cborg';
-
-import { ConditionFailedError } from '../../s3db/errors.ts';
-import type { Clock } from '../clock.ts';
-import type { GlobalState } from '../global_state.ts';
-import type { Logger } from './ports.ts';
+import { encode } from 'cborg';
+import { ConditionFailedError } from '../s3db/errors.ts';
+import { systemClock, type Clock } from './clock.ts';
+import type { GlobalState } from './global_state.ts';
 
 const version = 1;
+
+export interface LeaseOptions {
+  readonly state: GlobalState;
+  /** Of the row in table `state` that stands for the work. */
+  readonly key: Uint8Array;
+  readonly leaseMs: number;
+  /** Names the process, for people. */
+  readonly holder: string;
+  /** Default: the machine's. */
+  readonly clock?: Pick<Clock, 'monotonicMs'>;
+  readonly logger: { info(fields: Readonly<Record<string, unknown>>, message: string): void };
+  readonly randomBytes: (count: number) => Uint8Array;
+}
+
+/** How a run of work learns whether it may go on. */
+export interface LeasedRun {
+  readonly signal: AbortSignal;
+  /** Whether this process is still the one that works; renews the lease. */
+  readonly keep: () => Promise<boolean>;
+}
 
 /**
  * Keeps several processes from doing the same work. The holder changes the row at each renewal; who wants it takes it
@@ -14,6 +32,7 @@ const version = 1;
  */
 export class Lease {
   readonly #options: LeaseOptions;
+  readonly #clock: Pick<Clock, 'monotonicMs'>;
   readonly #holder: string;
   #renewals = 0;
   #mine: Uint8Array | undefined;
@@ -22,13 +41,15 @@ export class Lease {
 
   constructor(options: LeaseOptions) {
     this.#options = options;
+    this.#clock = options.clock ?? systemClock;
     this.#holder = `${options.holder} ${Buffer.from(options.randomBytes(8)).toString('hex')}`;
   }
 
   /** Takes the lease, or renews it when a third of it has passed. False: another has it. */
   async keep(): Promise<boolean> {
-    const { clock, leaseMs } = this.#options;
-    if (this.#mine !== undefined && clock.monotonicMs() - this.#renewedMs < leaseMs / 3) return true;
+    if (this.#mine !== undefined && this.#clock.monotonicMs() - this.#renewedMs < this.#options.leaseMs / 3) {
+      return true;
+    }
     return this.#acquire();
   }
 
@@ -49,9 +70,9 @@ export class Lease {
   }
 
   async #acquire(): Promise<boolean> {
-    const { state, key, clock } = this.#options;
+    const { state, key } = this.#options;
     const found = await state.get('state', key);
-    const nowMs = clock.monotonicMs();
+    const nowMs = this.#clock.monotonicMs();
     if (found !== undefined && !this.#isFree(found, nowMs)) return false;
     this.#renewals += 1;
     const value = encode([version, this.#holder, this.#renewals]);
@@ -74,24 +95,12 @@ export class Lease {
     return true;
   }
 
+  /** Whatever others wrote there, in whichever format, is waited out alike. */
   #isFree(found: Uint8Array, nowMs: number): boolean {
-    const fields: unknown = decode(found);
-    if (Array.isArray(fields) && fields[1] === this.#holder) return true;
+    if (Buffer.from(found).includes(this.#holder)) return true;
     if (this.#seen === undefined || Buffer.compare(this.#seen.value, found) !== 0) {
       this.#seen = { value: found, sinceMs: nowMs };
     }
     return nowMs - this.#seen.sinceMs >= this.#options.leaseMs;
   }
-}
-
-interface LeaseOptions {
-  readonly state: GlobalState;
-  /** Of the row in table `state`. */
-  readonly key: Uint8Array;
-  readonly leaseMs: number;
-  /** Names the process, for people. */
-  readonly holder: string;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly randomBytes: (count: number) => Uint8Array;
 }
