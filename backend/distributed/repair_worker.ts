@@ -1,7 +1,8 @@
 import { ConditionFailedError } from '../../s3db/errors.ts';
-import { sleep, type Clock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
 import { Lease } from '../lease.ts';
+import { WorkLoop } from '../work_loop.ts';
 import { decodeLocator } from './locator.ts';
 import type { Logger } from './ports.ts';
 import { decodeRepairRow, repairPrefix } from './repair_rows.ts';
@@ -41,6 +42,7 @@ const rowsPerPage = 200;
 /** Repairs are looked for so often while content is moved. */
 const rebalanceTurnMs = 5000;
 const passMs = 60_000;
+const defaultIdleMs = 5000;
 const leaseKey = Buffer.from('repair-lease');
 
 /**
@@ -50,9 +52,11 @@ const leaseKey = Buffer.from('repair-lease');
 export class RepairWorker {
   readonly #options: RepairWorkerOptions;
   readonly #lease: Lease;
-  readonly #stop = new AbortController();
-  #running: Promise<void> = Promise.resolve();
+  readonly #loop: WorkLoop;
+  #pauseMs: number;
   #repaired = 0;
+  /** As of the last pause. */
+  #repairedBefore = 0;
   #waiting = 0;
   #failed = 0;
 
@@ -67,12 +71,27 @@ export class RepairWorker {
       logger: options.logger,
       randomBytes: options.randomBytes,
     });
+    this.#pauseMs = options.idleMs ?? defaultIdleMs;
+    this.#loop = new WorkLoop({
+      name: 'the repair worker',
+      turn: async (signal) => {
+        const more = await this.#turn(signal);
+        const pauseMs = this.#nextPauseMs();
+        // What was found short meanwhile goes first.
+        return more ? 0 : pauseMs;
+      },
+      failed: (error) => {
+        options.logger.warn({ err: error }, 'a pass over the repair queue was broken off');
+        return this.#nextPauseMs();
+      },
+      clock: options.clock,
+    });
   }
 
   /** Starts working. */
   static open(options: RepairWorkerOptions): RepairWorker {
     const worker = new RepairWorker(options);
-    worker.#running = worker.#run();
+    worker.#loop.start();
     return worker;
   }
 
@@ -82,42 +101,31 @@ export class RepairWorker {
 
   /** Stops after what is under way has been given up, and gives the lease back. */
   async close(): Promise<void> {
-    this.#stop.abort(new Error('the repair worker is closed'));
-    await this.#running;
+    await this.#loop.close();
     await this.#lease.release();
   }
 
-  async #run(): Promise<void> {
-    const { clock, logger, idleMs = 5000 } = this.#options;
-    const { signal } = this.#stop;
-    let pauseMs = idleMs;
-    let more = false;
-    while (!signal.aborted) {
-      const before = this.#repaired;
-      more = false;
-      try {
-        if (await this.#lease.keep()) {
-          await this.#options.scanner?.scanIfDue({ signal, keep: () => this.#lease.keep() });
-          const passed = await this.#pass();
-          const outcome = await this.#options.rebalancer?.turn({
-            signal,
-            keep: () => this.#lease.keep(),
-            turnMs: rebalanceTurnMs,
-          });
-          more = outcome === 'more' || !passed;
-        }
-      } catch (error) {
-        if (!this.#isClosed()) logger.warn({ err: error }, 'a pass over the repair queue was broken off');
-      }
-      // Rows that wait for nodes to come back are not asked for as often as new ones.
-      pauseMs = this.#waiting === 0 || this.#repaired > before ? idleMs : Math.min(2 * pauseMs, 4 * idleMs);
-      // What was found short meanwhile goes first.
-      if (!more) await sleep(pauseMs, { clock, signal });
-    }
+  /** Whether there is more to do at once. */
+  async #turn(signal: AbortSignal): Promise<boolean> {
+    const run = { signal, keep: () => this.#lease.keep() };
+    if (!(await run.keep())) return false;
+    await this.#options.scanner?.scanIfDue(run);
+    const passed = await this.#pass();
+    const outcome = await this.#options.rebalancer?.turn({ ...run, turnMs: rebalanceTurnMs });
+    return outcome === 'more' || !passed;
+  }
+
+  /** Rows that wait for nodes to come back are not asked for as often as new ones. */
+  #nextPauseMs(): number {
+    const { idleMs = defaultIdleMs } = this.#options;
+    const moved = this.#repaired > this.#repairedBefore;
+    this.#repairedBefore = this.#repaired;
+    this.#pauseMs = this.#waiting === 0 || moved ? idleMs : Math.min(2 * this.#pauseMs, 4 * idleMs);
+    return this.#pauseMs;
   }
 
   #isClosed(): boolean {
-    return this.#stop.signal.aborted;
+    return this.#loop.signal.aborted;
   }
 
   /** False: time is up. What became endangered meanwhile comes first then. */
@@ -150,7 +158,7 @@ export class RepairWorker {
 
   /** Whether the row is done with. */
   async #work(item: { readonly key: Uint8Array; readonly value: Uint8Array }): Promise<boolean> {
-    const { signal } = this.#stop;
+    const { signal } = this.#loop;
     try {
       const row = decodeRepairRow(item.value);
       if (!this.#options.repairer.isWorthwhile(row)) return false;

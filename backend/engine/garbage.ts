@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Lease } from '../lease.ts';
+import { WorkLoop } from '../work_loop.ts';
 import { CleanupPass } from './garbage_uploads.ts';
 import type { EngineContext } from './context.ts';
 import { ContentSweep } from './garbage_contents.ts';
@@ -28,41 +28,45 @@ interface GarbageOptions {
 export class GarbageWorker {
   readonly #context: EngineContext;
   readonly #delayMs: number;
-  readonly #intervalMs: number;
   readonly #lease: Lease;
-  readonly #stopping = new AbortController();
-  #wake = new AbortController();
-  #woken = false;
-  #running: Promise<void> | undefined;
+  readonly #loop: WorkLoop;
   #pass: Promise<void> = Promise.resolve();
 
   constructor(options: GarbageOptions) {
     this.#context = options.context;
     this.#delayMs = options.delayMs;
-    this.#intervalMs =
-      options.intervalMs ?? Math.min(Math.max(options.delayMs / 10, shortestPauseMs), longestPauseMs);
     this.#lease = engineLease(options.context, {
       key: STATE_KEYS.garbageLease(),
       leaseMs: options.leaseMs,
     });
+    const intervalMs =
+      options.intervalMs ?? Math.min(Math.max(options.delayMs / 10, shortestPauseMs), longestPauseMs);
+    this.#loop = new WorkLoop({
+      name: 'the garbage worker',
+      turn: async () => {
+        await this.collect();
+        return intervalMs;
+      },
+      failed: (error) => {
+        options.context.logger.warn({ err: error }, 'collecting garbage failed and will be tried again');
+        return retryMs;
+      },
+    });
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
   /** There may be something to do. Where content is kept for a while first, the next pass comes soon enough. */
   wake(): void {
     if (this.#delayMs > 0) return;
-    this.#woken = true;
-    this.#wake.abort();
+    this.#loop.wake();
   }
 
   /** Ends after the step that is under way; the lease is given back. */
   async close(): Promise<void> {
-    this.#stopping.abort();
-    this.#wake.abort();
-    await this.#running;
+    await this.#loop.close();
     await this.#pass;
     await this.#lease.release();
   }
@@ -80,36 +84,11 @@ export class GarbageWorker {
   }
 
   async #collectOnce(): Promise<boolean> {
-    const { signal } = this.#stopping;
+    const { signal } = this.#loop;
     if (signal.aborted || !(await this.#lease.keep())) return false;
     await new CleanupPass(this.#context, { signal, lease: this.#lease }).run();
     await new ContentSweep(this.#context, { signal, lease: this.#lease, delayMs: this.#delayMs }).run();
     return true;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      let pauseMs = this.#intervalMs;
-      this.#woken = false;
-      try {
-        await this.collect();
-      } catch (error) {
-        this.#context.logger.warn({ err: error }, 'collecting garbage failed and will be tried again');
-        pauseMs = retryMs;
-      }
-      await this.#pause(pauseMs);
-    }
-  }
-
-  async #pause(pauseMs: number): Promise<void> {
-    if (this.#woken || this.#stopping.signal.aborted) return;
-    this.#wake = new AbortController();
-    try {
-      await delay(pauseMs, undefined, { signal: this.#wake.signal });
-    } catch (error) {
-      if (!this.#wake.signal.aborted) throw error;
-    }
   }
 }
 

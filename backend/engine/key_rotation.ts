@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Condition, Operation } from '../../s3db/database.ts';
 import { ConditionFailedError } from '../../s3db/errors.ts';
 import type { MasterKeys, RegisteredKey } from '../encryption/master_keys.ts';
 import type { Lease } from '../lease.ts';
+import { WorkLoop } from '../work_loop.ts';
 import type { EngineContext } from './context.ts';
 import { engineLease } from './engine_lease.ts';
 import { useOf } from './protection.ts';
@@ -48,10 +48,7 @@ export class KeyRotation {
   readonly #context: EngineContext;
   readonly #keys: MasterKeys;
   readonly #lease: Lease;
-  readonly #stopping = new AbortController();
-  #wake = new AbortController();
-  #woken = false;
-  #running: Promise<void> | undefined;
+  readonly #loop: WorkLoop;
   /** One at a time. */
   #current: Promise<boolean> | undefined;
 
@@ -59,22 +56,27 @@ export class KeyRotation {
     this.#context = context;
     this.#keys = keys;
     this.#lease = engineLease(context, { key: STATE_KEYS.rotationLease(), leaseMs });
+    this.#loop = new WorkLoop({
+      name: 'the rotation of keys',
+      turn: async () => ((await this.rotate()) ? intervalMs : retryMs),
+      failed: (error) => {
+        context.logger.warn({ err: error }, 'rotating keys failed and will be tried again');
+        return retryMs;
+      },
+    });
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
   /** The keyring has changed. */
   wake(): void {
-    this.#woken = true;
-    this.#wake.abort();
+    this.#loop.wake();
   }
 
   async close(): Promise<void> {
-    this.#stopping.abort();
-    this.#wake.abort();
-    await this.#running;
+    await this.#loop.close();
     await this.#lease.release();
   }
 
@@ -121,33 +123,6 @@ export class KeyRotation {
     return removed;
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      let pauseMs = intervalMs;
-      this.#woken = false;
-      try {
-        if (!(await this.rotate())) pauseMs = retryMs;
-      } catch (error) {
-        if (!this.#stopping.signal.aborted) {
-          this.#context.logger.warn({ err: error }, 'rotating keys failed and will be tried again');
-        }
-        pauseMs = retryMs;
-      }
-      await this.#pause(pauseMs);
-    }
-  }
-
-  async #pause(pauseMs: number): Promise<void> {
-    if (this.#woken || this.#stopping.signal.aborted) return;
-    this.#wake = new AbortController();
-    try {
-      await delay(pauseMs, undefined, { signal: this.#wake.signal, ref: false });
-    } catch (error) {
-      if (!this.#wake.signal.aborted) throw error;
-    }
-  }
-
   /** Goes on with a rotation of the very same keys, or marks them and begins one. */
   async #begin(
     obsolete: readonly RegisteredKey[],
@@ -179,7 +154,7 @@ export class KeyRotation {
     let cursor = begun;
     let { after } = begun;
     do {
-      if (this.#stopping.signal.aborted || !(await this.#lease.keep())) return undefined;
+      if (this.#loop.signal.aborted || !(await this.#lease.keep())) return undefined;
       const page = await state.scan({
         table: 'objects',
         prefix: new Uint8Array(0),
@@ -200,7 +175,7 @@ export class KeyRotation {
         ...(after === undefined ? { finishedMs: Math.floor(this.#context.clock()) } : { after }),
       });
       if (after !== undefined && contents.length > 0) {
-        await this.#context.sleep((contents.length / rowsPerSecond) * 1000, this.#stopping.signal);
+        await this.#context.sleep((contents.length / rowsPerSecond) * 1000, this.#loop.signal);
       }
     } while (after !== undefined);
     return cursor;

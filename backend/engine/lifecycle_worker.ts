@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Lease } from '../lease.ts';
+import { WorkLoop } from '../work_loop.ts';
 import type { EngineContext } from './context.ts';
 import { engineLease } from './engine_lease.ts';
 import { LifecyclePass, type PassPlace } from './lifecycle_pass.ts';
@@ -42,11 +43,9 @@ interface Progress {
 export class LifecycleWorker {
   readonly #context: EngineContext;
   readonly #debugDayMs: number | undefined;
-  readonly #tickMs: number;
   readonly #rowsPerPage: number;
   readonly #lease: Lease;
-  readonly #stopping = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #loop: WorkLoop;
   #pass: Promise<void> = Promise.resolve();
 
   constructor(context: EngineContext, options: LifecycleOptions & { readonly leaseMs: number }) {
@@ -54,9 +53,23 @@ export class LifecycleWorker {
     this.#context = context;
     this.#rowsPerPage = options.rowsPerPage ?? defaultRowsPerPage;
     this.#debugDayMs = debugDayMs;
-    this.#tickMs =
-      tickMs ?? (debugDayMs === undefined ? defaultTickMs : Math.max(10, Math.floor(debugDayMs / 8)));
     this.#lease = engineLease(context, { key: STATE_KEYS.lifecycleLease(), leaseMs });
+    const pauseMs =
+      tickMs ?? (debugDayMs === undefined ? defaultTickMs : Math.max(10, Math.floor(debugDayMs / 8)));
+    this.#loop = new WorkLoop({
+      name: 'the lifecycle worker',
+      turn: async () => {
+        await this.look();
+        return pauseMs;
+      },
+      failed: (error) => {
+        context.logger.warn(
+          { err: error },
+          'lifecycle rules could not be carried out and will be tried again',
+        );
+        return pauseMs;
+      },
+    });
   }
 
   start(): void {
@@ -66,12 +79,11 @@ export class LifecycleWorker {
         'lifecycle rules count days of another length: for tests alone',
       );
     }
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
   async close(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
+    await this.#loop.close();
     await this.#pass;
     await this.#lease.release();
   }
@@ -86,21 +98,6 @@ export class LifecycleWorker {
     // Who comes next waits for the end of this look, whatever that end is.
     this.#pass = look.then(nothing, nothing);
     return look;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      try {
-        await this.look();
-      } catch (error) {
-        this.#context.logger.warn(
-          { err: error },
-          'lifecycle rules could not be carried out and will be tried again',
-        );
-      }
-      await this.#context.sleep(this.#tickMs, signal).catch(unlessAborted(signal));
-    }
   }
 
   async #lookOnce(): Promise<boolean> {
@@ -141,7 +138,7 @@ export class LifecycleWorker {
     const pass = new LifecyclePass(this.#context, {
       bucket,
       debugDayMs: this.#debugDayMs,
-      signal: this.#stopping.signal,
+      signal: this.#loop.signal,
       rowsPerPage: this.#rowsPerPage,
       from: resumed?.place ?? { table: 'versions' },
       reached: async (place) => {
@@ -162,7 +159,7 @@ export class LifecycleWorker {
   }
 
   async #mayWork(): Promise<boolean> {
-    return !this.#stopping.signal.aborted && (await this.#lease.keep());
+    return !this.#loop.signal.aborted && (await this.#lease.keep());
   }
 
   async #progressOf(bucket: LoadedBucket): Promise<Progress | undefined> {
@@ -202,13 +199,6 @@ export class LifecycleWorker {
 
 function digestOf(text: string): Uint8Array {
   return new Uint8Array(createHash('sha256').update(text, 'utf8').digest().subarray(0, 16));
-}
-
-/** A rest that the end of the work cuts short is no failure. */
-function unlessAborted(signal: AbortSignal): (error: unknown) => void {
-  return (error) => {
-    if (!signal.aborted) throw error;
-  };
 }
 
 function nothing(): void {

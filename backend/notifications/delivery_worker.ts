@@ -1,7 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { EngineLogger } from '../engine/context.ts';
 import type { GlobalState } from '../global_state.ts';
-import { Lease } from '../lease.ts';
+import { LeasedLoop } from '../leased_loop.ts';
 import type { Destination } from './destination.ts';
 import { DestinationQueue, type QueueObservation } from './destination_queue.ts';
 import { destinationOfPrefix, NOTIFICATION_LEASE_KEY, queueEnd, queuePrefix } from './queue_rows.ts';
@@ -40,15 +39,21 @@ const trimOthersEveryMs = 60_000;
 export class DeliveryWorker {
   readonly #options: DeliveryOptions;
   readonly #queues: readonly DestinationQueue[];
-  readonly #lease: Lease;
-  readonly #stopping = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #loop: LeasedLoop;
   #trimmedOthersMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
     this.#queues = options.destinations.map((destination) => new DestinationQueue(destination, options));
-    this.#lease = new Lease({
+    this.#loop = new LeasedLoop({
+      name: 'the delivery worker',
+      // Each pass is short whatever waits, so that the lease is renewed in time.
+      turn: async ({ signal }) => {
+        await Promise.all(this.#queues.map((queue) => queue.pass(signal)));
+        await this.#trimOthers(signal);
+      },
+      intervalMs: options.intervalMs ?? 500,
+      failure: 'delivering events failed and will be tried again',
       state: options.state,
       key: NOTIFICATION_LEASE_KEY,
       leaseMs: options.leaseMs ?? 15_000,
@@ -59,14 +64,12 @@ export class DeliveryWorker {
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
   /** Ends after the deliveries under way; what waits is delivered by another gateway, or after the next start. */
   async close(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
-    await this.#lease.release();
+    await this.#loop.close();
     for (const { destination } of this.#queues) await destination.close();
   }
 
@@ -86,23 +89,6 @@ export class DeliveryWorker {
       await new DestinationQueue(goneDestination(name), this.#options).trim(signal);
     }
   }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    const { intervalMs = 500, logger } = this.#options;
-    while (!signal.aborted) {
-      try {
-        if (await this.#lease.keep()) {
-          // Each pass is short whatever waits, so that the lease is renewed in time.
-          await Promise.all(this.#queues.map((queue) => queue.pass(signal)));
-          await this.#trimOthers(signal);
-        }
-      } catch (error) {
-        logger.warn({ err: error }, 'delivering events failed and will be tried again');
-      }
-      await pause(intervalMs, signal);
-    }
-  }
 }
 
 /** Stands in for a destination that the configuration has no more; nothing is delivered to it. */
@@ -113,12 +99,4 @@ function goneDestination(name: string): Destination {
     deliver: () => Promise.reject(new Error(`${name} is not in the configuration`)),
     close: () => Promise.resolve(),
   };
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await delay(ms, undefined, { signal });
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
 }

@@ -1,7 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { ConditionFailedError } from '../../s3db/errors.ts';
 import type { EnginePorts, EngineWorker } from '../engine/engine.ts';
-import { Lease } from '../lease.ts';
+import type { LeasedRun } from '../lease.ts';
+import { LeasedLoop } from '../leased_loop.ts';
 import {
   bucketIdOfUsage,
   decodeUsage,
@@ -33,13 +33,15 @@ interface Row {
 /** Folds the rows with which changes tell what they add into the totals of their buckets, on one gateway at a time. */
 export class UsageWorker implements EngineWorker {
   readonly #options: UsageWorkerOptions;
-  readonly #lease: Lease;
-  readonly #stopping = new AbortController();
-  #running: Promise<void> | undefined;
+  readonly #loop: LeasedLoop;
 
   constructor(options: UsageWorkerOptions) {
     this.#options = options;
-    this.#lease = new Lease({
+    this.#loop = new LeasedLoop({
+      name: 'the usage worker',
+      turn: (run) => this.#pass(run),
+      intervalMs: options.intervalMs ?? 1000,
+      failure: 'folding the usage of buckets failed and will be tried again',
       state: options.state,
       key: USAGE_LEASE_KEY,
       leaseMs: options.leaseMs ?? 15_000,
@@ -50,32 +52,17 @@ export class UsageWorker implements EngineWorker {
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#loop.start();
   }
 
-  async close(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
-    await this.#lease.release();
+  close(): Promise<void> {
+    return this.#loop.close();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    const { logger, intervalMs = 1000 } = this.#options;
-    while (!signal.aborted) {
-      try {
-        if (await this.#lease.keep()) await this.#pass(signal);
-      } catch (error) {
-        logger.warn({ err: error }, 'folding the usage of buckets failed and will be tried again');
-      }
-      await pause(intervalMs, signal);
-    }
-  }
-
-  async #pass(signal: AbortSignal): Promise<void> {
+  async #pass(run: LeasedRun): Promise<void> {
     let startAfter: Uint8Array | undefined;
     do {
-      if (signal.aborted || !(await this.#lease.keep())) return;
+      if (run.signal.aborted || !(await run.keep())) return;
       const page = await this.#options.state.scan({
         table: 'state',
         prefix: usagePrefix(),
@@ -130,13 +117,5 @@ export class UsageWorker implements EngineWorker {
       // The next pass reads anew.
       if (!(error instanceof ConditionFailedError)) throw error;
     }
-  }
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await delay(ms, undefined, { signal });
-  } catch (error) {
-    if (!signal.aborted) throw error;
   }
 }
