@@ -2,6 +2,7 @@ import { encode } from 'cborg';
 import { ConditionFailedError } from '../s3db/errors.ts';
 import { systemClock, type Clock } from './clock.ts';
 import type { GlobalState } from './global_state.ts';
+import { removeUnchanged } from './state_rows.ts';
 
 const version = 1;
 
@@ -60,10 +61,7 @@ export class Lease {
     this.#mine = undefined;
     const { state, key } = this.#options;
     try {
-      await state.batch({
-        conditions: [{ table: 'state', key, equals: mine }],
-        operations: [{ type: 'delete', table: 'state', key }],
-      });
+      await removeUnchanged(state, { key, value: mine });
     } catch (error) {
       this.#options.logger.info({ err: error }, 'a lease could not be given back; it runs out by itself');
     }

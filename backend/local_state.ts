@@ -12,6 +12,7 @@ import {
 } from '../s3db/level_tables.ts';
 import { scanLevel } from '../s3db/scan.ts';
 import type { GlobalState, Table } from './global_state.ts';
+import { scanPages } from './state_rows.ts';
 
 const maxWaitingBatches = 10_000;
 const maxBatchesPerRound = 256;
@@ -64,17 +65,9 @@ export class LocalState implements GlobalState {
   }
 
   async *listKeys(table: Table, prefix: Uint8Array): AsyncIterable<Uint8Array> {
-    let startAfter: Uint8Array | undefined;
-    do {
-      const page = await this.scan({
-        table,
-        prefix,
-        limit: keysPerPage,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
+    for await (const page of scanPages(this, { table, prefix, limit: keysPerPage })) {
       for (const { key } of page.items) yield key;
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    }
   }
 
   async scan(request: ScanRequest & { readonly table: Table }): Promise<ScanPage> {

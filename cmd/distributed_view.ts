@@ -10,6 +10,7 @@ import {
 } from '../backend/distributed/rebalance_row.ts';
 import { decodeRepairRow, repairPrefix } from '../backend/distributed/repair_rows.ts';
 import type { GlobalState } from '../backend/global_state.ts';
+import { scanPages } from '../backend/state_rows.ts';
 import type {
   AuditView,
   ClusterView,
@@ -115,14 +116,11 @@ async function viewRepair(sources: ViewSources): Promise<RepairView> {
   let bytes = 0;
   let movedBytes = 0;
   let rows = 0;
-  let startAfter: Uint8Array | undefined;
-  do {
-    const page = await sources.state.scan({
-      table: 'state',
-      prefix: repairPrefix,
-      limit: rowsPerPage,
-      ...(startAfter === undefined ? {} : { startAfter }),
-    });
+  for await (const page of scanPages(sources.state, {
+    table: 'state',
+    prefix: repairPrefix,
+    limit: rowsPerPage,
+  })) {
     for (const item of page.items) {
       rows++;
       const row = decodeRepairRow(item.value);
@@ -142,8 +140,8 @@ async function viewRepair(sources: ViewSources): Promise<RepairView> {
         shortOn.set(why, (shortOn.get(why) ?? 0) + 1);
       }
     }
-    startAfter = page.next;
-  } while (startAfter !== undefined && rows < maxRepairRows);
+    if (rows >= maxRepairRows) break;
+  }
   const found = await sources.state.get('state', rebalanceKey);
   const row = found === undefined ? undefined : decodeRebalanceRow(found);
   const reasons = [

@@ -7,6 +7,7 @@ import type {
   WriteOptions,
 } from '../../s3db/database.ts';
 import type { GlobalState, Table } from '../global_state.ts';
+import { scanPages } from '../state_rows.ts';
 
 const keysPerPage = 1000;
 
@@ -36,17 +37,9 @@ export class DistributedState implements GlobalState {
   }
 
   async *listKeys(table: Table, prefix: Uint8Array): AsyncIterable<Uint8Array> {
-    let startAfter: Uint8Array | undefined;
-    do {
-      const page: ScanPage = await this.#database.scan({
-        table,
-        prefix,
-        limit: keysPerPage,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
+    for await (const page of scanPages(this.#database, { table, prefix, limit: keysPerPage })) {
       for (const item of page.items) yield item.key;
-      startAfter = page.truncated ? page.next : undefined;
-    } while (startAfter !== undefined);
+    }
   }
 
   async scan(request: ScanRequest & { readonly table: Table }, options?: ReadOptions): Promise<ScanPage> {

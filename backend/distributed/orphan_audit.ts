@@ -1,14 +1,16 @@
 import { decode, encode } from 'cborg';
 
-import { ConditionFailedError } from '../../s3db/errors.ts';
 import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
+import type { LeasedRun } from '../lease.ts';
+import { removeUnchanged, scanPages, type Row } from '../state_rows.ts';
 import type { ContentIndex } from './content_index.ts';
 import { decodeEpochRow, epochOfKey, epochPrefix } from './epochs.ts';
 import { decodeLocator } from './locator.ts';
 import type { BytePace } from './pace.ts';
 import type { Logger, Membership, ShardNode, Timing } from './ports.ts';
 import { retiredPrefixOf } from './retired_rows.ts';
+import { hashBefore, shardName } from './shard_order.ts';
 import { withDeadline } from './waiting.ts';
 
 export interface OrphanAuditOptions {
@@ -79,7 +81,7 @@ export class OrphanAudit {
   }
 
   /** Removes rows of dead epochs; audits all nodes when it is time, or when an epoch has ended since. */
-  async auditIfDue(run: AuditRun): Promise<void> {
+  async auditIfDue(run: LeasedRun): Promise<void> {
     const { state, clock } = this.#options;
     await this.#expireEpochs();
     if (await state.exists('state', auditHaltedKey)) return;
@@ -94,7 +96,7 @@ export class OrphanAudit {
   }
 
   /** One pass over all nodes that are up; undefined when it was broken off. */
-  async audit(run: AuditRun & { readonly approved: boolean }): Promise<AuditReport | undefined> {
+  async audit(run: LeasedRun & { readonly approved: boolean }): Promise<AuditReport | undefined> {
     const { nodes, clock, state, logger } = this.#options;
     let shards = 0;
     let orphans = 0;
@@ -132,7 +134,7 @@ export class OrphanAudit {
   /** Shards of ended epochs that nothing names, on one node. */
   async #findOrphans(
     node: ShardNode,
-    run: AuditRun,
+    run: LeasedRun,
   ): Promise<{ readonly shards: number; readonly orphans: Orphan[] } | undefined> {
     const { clock, timing, pace, logger } = this.#options;
     let shards = 0;
@@ -171,18 +173,18 @@ export class OrphanAudit {
     const first = shards[0]?.objectHash;
     const last = shards.at(-1)?.objectHash;
     if (first === undefined || last === undefined) return [];
-    let startAfter: Uint8Array | undefined = justBefore(first);
+    let startAfter: Uint8Array | undefined = hashBefore(first);
     do {
       const page = await this.#options.contents.list({ startAfter, limit: contentsPerPage });
       for (const { contentId, locator } of page.contents) {
         decodeLocator(locator).placement.forEach((id, index) => {
-          if (id === node.id) named.add(nameOf({ objectHash: contentId, index }));
+          if (id === node.id) named.add(shardName({ objectHash: contentId, index }));
         });
       }
       startAfter = page.next;
     } while (startAfter !== undefined && Buffer.compare(startAfter, last) <= 0);
     return shards
-      .filter((shard) => !named.has(nameOf(shard)))
+      .filter((shard) => !named.has(shardName(shard)))
       .map(({ objectHash, index, epoch }) => ({ objectHash, index, epoch }));
   }
 
@@ -235,43 +237,24 @@ export class OrphanAudit {
       }
       const { holder, leaseMs } = decodeEpochRow(value);
       if (nowMs - seen.sinceMs < leaseMs * leaseGrace) continue;
-      try {
-        await state.batch({
-          conditions: [{ table: 'state', key, equals: value }],
-          operations: [{ type: 'delete', table: 'state', key }],
-        });
-        this.#seen.delete(epoch);
-        this.#epochsRemoved = true;
-        logger.info({ epoch: String(epoch), holder }, 'the epoch of a process that is gone was ended');
-      } catch (error) {
-        if (!(error instanceof ConditionFailedError)) throw error;
-      }
+      if (!(await removeUnchanged(state, { key, value }))) continue;
+      this.#seen.delete(epoch);
+      this.#epochsRemoved = true;
+      logger.info({ epoch: String(epoch), holder }, 'the epoch of a process that is gone was ended');
     }
   }
 
-  async #epochRows(): Promise<
-    { readonly epoch: bigint; readonly key: Uint8Array; readonly value: Uint8Array }[]
-  > {
-    const rows: { epoch: bigint; key: Uint8Array; value: Uint8Array }[] = [];
-    let startAfter: Uint8Array | undefined;
-    do {
-      const page = await this.#options.state.scan({
-        table: 'state',
-        prefix: epochPrefix,
-        limit: 1000,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
+  async #epochRows(): Promise<(Row & { readonly epoch: bigint })[]> {
+    const rows: (Row & { readonly epoch: bigint })[] = [];
+    for await (const page of scanPages(this.#options.state, {
+      table: 'state',
+      prefix: epochPrefix,
+      limit: 1000,
+    })) {
       for (const { key, value } of page.items) rows.push({ epoch: epochOfKey(key), key, value });
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    }
     return rows;
   }
-}
-
-interface AuditRun {
-  readonly signal: AbortSignal;
-  /** Whether this process is still the one that audits. */
-  readonly keep: () => Promise<boolean>;
 }
 
 function encodeReport(report: AuditReport): Uint8Array {
@@ -303,19 +286,4 @@ export function decodeReport(value: Uint8Array): AuditReport {
 function count(value: unknown): number {
   if (typeof value !== 'number') throw new Error('the report of the audit is damaged');
   return value;
-}
-
-function nameOf(shard: { readonly objectHash: Uint8Array; readonly index: number }): string {
-  return `${Buffer.from(shard.objectHash).toString('base64')}/${shard.index}`;
-}
-
-/** The hash before this one; undefined for the first of all. */
-function justBefore(hash: Uint8Array): Uint8Array | undefined {
-  const result = Buffer.from(hash);
-  for (let i = result.length - 1; i >= 0; i -= 1) {
-    const byte = result[i] ?? 0;
-    result[i] = byte === 0 ? 255 : byte - 1;
-    if (byte !== 0) return result;
-  }
-  return undefined;
 }

@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 
 import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
+import type { LeasedRun } from '../lease.ts';
 import type { ContentId } from '../data_store.ts';
+import { scanPages } from '../state_rows.ts';
 import type { ContentIndex } from './content_index.ts';
 import { decodeEpochRow, epochPrefix } from './epochs.ts';
 import { decodeLocator } from './locator.ts';
@@ -60,11 +62,7 @@ export class Rebalancer {
   }
 
   /** Works for about `turnMs`. */
-  async turn(run: {
-    readonly signal: AbortSignal;
-    readonly keep: () => Promise<boolean>;
-    readonly turnMs: number;
-  }): Promise<RebalanceOutcome> {
+  async turn(run: LeasedRun & { readonly turnMs: number }): Promise<RebalanceOutcome> {
     const { clock, state } = this.#options;
     const endMs = clock.monotonicMs() + run.turnMs;
     const goal = this.#goal();
@@ -177,17 +175,13 @@ export class Rebalancer {
 
   /** Whether every write that is yet to be named goes by this version of the members, or a newer one. */
   async #isFenced(version: number): Promise<boolean> {
-    let startAfter: Uint8Array | undefined;
-    do {
-      const page = await this.#options.state.scan({
-        table: 'state',
-        prefix: epochPrefix,
-        limit: 1000,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
+    for await (const page of scanPages(this.#options.state, {
+      table: 'state',
+      prefix: epochPrefix,
+      limit: 1000,
+    })) {
       if (page.items.some((item) => decodeEpochRow(item.value).membersVersion < version)) return false;
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    }
     return true;
   }
 

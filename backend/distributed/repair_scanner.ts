@@ -3,12 +3,14 @@ import { decode, encode } from 'cborg';
 import type { Operation } from '../../s3db/database.ts';
 import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
+import type { LeasedRun } from '../lease.ts';
 import type { ContentIndex } from './content_index.ts';
 import { decodeLocator } from './locator.ts';
 import type { ContentLayout } from './locator.ts';
 import type { BytePace } from './pace.ts';
 import type { Logger, Membership, ShardNode, Timing } from './ports.ts';
 import { repairOperation } from './repair_rows.ts';
+import { hashBefore, shardName } from './shard_order.ts';
 import { shardLength } from './stripes.ts';
 import { withDeadline } from './waiting.ts';
 
@@ -60,10 +62,7 @@ export class RepairScanner {
   }
 
   /** Goes on with a scan, or begins one when it is time or a node came back; returns at its end. */
-  async scanIfDue(run: {
-    readonly signal: AbortSignal;
-    readonly keep: () => Promise<boolean>;
-  }): Promise<void> {
+  async scanIfDue(run: LeasedRun): Promise<void> {
     this.#noticeReturns();
     await this.#takeRequests();
     const { state, clock } = this.#options;
@@ -164,7 +163,7 @@ export class RepairScanner {
     const { clock, timing, logger } = this.#options;
     const sizes = new Map<string, number>();
     // Index 255 of the hash before the first: everything of the first comes after it.
-    let startAfter = { objectHash: before(range.first), index: 255 };
+    let startAfter = { objectHash: hashBefore(range.first) ?? range.first, index: 255 };
     try {
       for (;;) {
         const stats = await withDeadline(node.storage.scan({ startAfter, limit: shardsPerPage }), {
@@ -207,21 +206,6 @@ function missingOf(
     if (shards === undefined) return [];
     return shards.get(shardName({ objectHash: content.contentId, index })) === sizeBytes ? [] : [index];
   });
-}
-
-function shardName(shard: { readonly objectHash: Uint8Array; readonly index: number }): string {
-  return `${Buffer.from(shard.objectHash).toString('base64')}/${shard.index}`;
-}
-
-/** The hash just before this one, as a number of 32 bytes; all zeros stays. */
-function before(hash: Uint8Array): Uint8Array {
-  const result = Buffer.from(hash);
-  for (let i = result.length - 1; i >= 0; i -= 1) {
-    const byte = result[i] ?? 0;
-    result[i] = byte === 0 ? 255 : byte - 1;
-    if (byte !== 0) return result;
-  }
-  return hash;
 }
 
 function encodeCursor(cursor: Cursor): Uint8Array {

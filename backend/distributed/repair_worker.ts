@@ -1,7 +1,7 @@
-import { ConditionFailedError } from '../../s3db/errors.ts';
 import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
 import { Lease } from '../lease.ts';
+import { removeUnchanged, scanPages, type Row } from '../state_rows.ts';
 import { WorkLoop } from '../work_loop.ts';
 import { decodeLocator } from './locator.ts';
 import type { Logger } from './ports.ts';
@@ -132,15 +132,12 @@ export class RepairWorker {
   async #pass(): Promise<boolean> {
     const { clock } = this.#options;
     const endMs = clock.monotonicMs() + passMs;
-    let startAfter: Uint8Array | undefined;
     let waiting = 0;
-    do {
-      const page = await this.#options.state.scan({
-        table: 'state',
-        prefix: repairPrefix,
-        limit: rowsPerPage,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
+    for await (const page of scanPages(this.#options.state, {
+      table: 'state',
+      prefix: repairPrefix,
+      limit: rowsPerPage,
+    })) {
       const rows = [...page.items].reverse();
       const lanes = Array.from({ length: this.#options.atOnce ?? 4 }, async () => {
         for (let row = rows.pop(); row !== undefined; row = rows.pop()) {
@@ -149,15 +146,15 @@ export class RepairWorker {
         }
       });
       await Promise.all(lanes);
-      startAfter = page.next;
-      if (startAfter !== undefined && clock.monotonicMs() >= endMs) return false;
-    } while (startAfter !== undefined && !this.#isClosed());
+      if (page.next !== undefined && clock.monotonicMs() >= endMs) return false;
+      if (this.#isClosed()) break;
+    }
     this.#waiting = waiting;
     return true;
   }
 
   /** Whether the row is done with. */
-  async #work(item: { readonly key: Uint8Array; readonly value: Uint8Array }): Promise<boolean> {
+  async #work(item: Row): Promise<boolean> {
     const { signal } = this.#loop;
     try {
       const row = decodeRepairRow(item.value);
@@ -166,7 +163,8 @@ export class RepairWorker {
       const outcome = await this.#options.repairer.repair(contentId, { suspected: row.missing, signal });
       if (outcome === 'waiting') return false;
       if (outcome === 'whole') this.#repaired += 1;
-      await this.#done(item);
+      // Unless something new was found meanwhile.
+      await removeUnchanged(this.#options.state, item);
       return true;
     } catch (error) {
       if (this.#isClosed()) return false;
@@ -176,18 +174,6 @@ export class RepairWorker {
         'content could not be repaired yet',
       );
       return false;
-    }
-  }
-
-  /** Removes the row, unless something new was found meanwhile. */
-  async #done(item: { readonly key: Uint8Array; readonly value: Uint8Array }): Promise<void> {
-    try {
-      await this.#options.state.batch({
-        conditions: [{ table: 'state', key: item.key, equals: item.value }],
-        operations: [{ type: 'delete', table: 'state', key: item.key }],
-      });
-    } catch (error) {
-      if (!(error instanceof ConditionFailedError)) throw error;
     }
   }
 }

@@ -1,6 +1,7 @@
-import { ConditionFailedError } from '../../s3db/errors.ts';
 import type { Clock } from '../clock.ts';
 import type { GlobalState } from '../global_state.ts';
+import type { LeasedRun } from '../lease.ts';
+import { removeUnchanged, scanPages, type Row } from '../state_rows.ts';
 import type { ContentIndex } from './content_index.ts';
 import { decodeLocator } from './locator.ts';
 import type { Logger, Membership, Timing } from './ports.ts';
@@ -32,27 +33,23 @@ export class RetiredSweep {
   }
 
   /** Frees what is due; what can't be freed now is left for the next time. */
-  async sweep(run: { readonly signal: AbortSignal; readonly keep: () => Promise<boolean> }): Promise<void> {
+  async sweep(run: LeasedRun): Promise<void> {
     const { state, clock, delayMs } = this.#options;
-    let startAfter: Uint8Array | undefined;
-    do {
-      const page = await state.scan({
-        table: 'state',
-        prefix: retiredPrefix,
-        limit: rowsPerPage,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
+    for await (const page of scanPages(state, {
+      table: 'state',
+      prefix: retiredPrefix,
+      limit: rowsPerPage,
+    })) {
       for (const row of page.items) {
         if (run.signal.aborted || !(await run.keep())) return;
         const { retiredMs } = decodeRetiredRow(row.value);
         // A clock that was set back must not keep it for ever.
         if (Math.abs(clock.nowMs() - retiredMs) >= delayMs) await this.#free(row);
       }
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    }
   }
 
-  async #free(row: { readonly key: Uint8Array; readonly value: Uint8Array }): Promise<void> {
+  async #free(row: Row): Promise<void> {
     const { nodes, contents, state, clock, timing, logger } = this.#options;
     const shard = decodeRetiredKey(row.key);
     const node = nodes().find((candidate) => candidate.id === shard.node);
@@ -72,13 +69,6 @@ export class RetiredSweep {
         return;
       }
     }
-    try {
-      await state.batch({
-        conditions: [{ table: 'state', key: row.key, equals: row.value }],
-        operations: [{ type: 'delete', table: 'state', key: row.key }],
-      });
-    } catch (error) {
-      if (!(error instanceof ConditionFailedError)) throw error;
-    }
+    await removeUnchanged(state, row);
   }
 }

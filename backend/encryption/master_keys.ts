@@ -2,6 +2,7 @@ import { ConditionFailedError, UnavailableError } from '../../s3db/errors.ts';
 import type { Condition } from '../../s3db/database.ts';
 import { decodeRecord, encodeRecord } from '../engine/record.ts';
 import type { GlobalState } from '../global_state.ts';
+import { scanPages } from '../state_rows.ts';
 import { KeyringError } from './errors.ts';
 import type { Keyring, KeyName } from './keyring.ts';
 
@@ -108,14 +109,7 @@ export class MasterKeys {
   /** Every key under which something may be wrapped. */
   async registered(): Promise<RegisteredKey[]> {
     const keys: RegisteredKey[] = [];
-    let startAfter: Uint8Array | undefined;
-    do {
-      const page = await this.#options.state.scan({
-        table: 'state',
-        prefix,
-        limit: rowsPerPage,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
+    for await (const page of scanPages(this.#options.state, { table: 'state', prefix, limit: rowsPerPage })) {
       for (const { key, value } of page.items) {
         const fields = decodeRecord(value, { kind: 'encryption key', newest: rowVersion });
         keys.push({
@@ -126,8 +120,7 @@ export class MasterKeys {
           use: fields.text('use') === 'kms' ? 'kms' : 'rest',
         });
       }
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    }
     return keys;
   }
 

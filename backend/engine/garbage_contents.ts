@@ -1,5 +1,6 @@
 import { ConditionFailedError } from '../../s3db/errors.ts';
 import type { Lease } from '../lease.ts';
+import { scanPages } from '../state_rows.ts';
 import type { EngineContext } from './context.ts';
 import { contentIdOfDeleted, deletedPrefix } from './row_keys.ts';
 import { decodeContent, decodeDeleted } from './rows.ts';
@@ -25,19 +26,15 @@ export class ContentSweep {
   }
 
   async run(): Promise<void> {
-    let startAfter: Uint8Array | undefined;
-    do {
+    for await (const page of scanPages(this.#context.state, {
+      table: 'objects',
+      prefix: deletedPrefix(),
+      limit: rowsPerPage,
+    })) {
       if (this.#options.signal.aborted || !(await this.#options.lease.keep())) return;
-      const page = await this.#context.state.scan({
-        table: 'objects',
-        prefix: deletedPrefix(),
-        limit: rowsPerPage,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
       const due = page.items.filter(({ key, value }) => this.#isDue(key, value)).map(({ key }) => key);
       await this.#freeAll(due);
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    }
   }
 
   #isDue(key: Uint8Array, value: Uint8Array): boolean {

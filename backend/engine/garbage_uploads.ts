@@ -1,5 +1,6 @@
 import { ConditionFailedError } from '../../s3db/errors.ts';
 import type { Operation } from '../../s3db/database.ts';
+import { scanPages } from '../state_rows.ts';
 import type { EngineContext } from './context.ts';
 import { makeGarbage } from './current_version.ts';
 import type { SweepOptions } from './garbage_contents.ts';
@@ -31,20 +32,12 @@ export class CleanupPass {
     prefix: Uint8Array,
     visit: (key: Uint8Array, value: Uint8Array) => Promise<void>,
   ): Promise<void> {
-    let startAfter: Uint8Array | undefined;
-    do {
-      const page = await this.#context.state.scan({
-        table: 'state',
-        prefix,
-        limit: rowsPerPage,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
+    for await (const page of scanPages(this.#context.state, { table: 'state', prefix, limit: rowsPerPage })) {
       for (const { key, value } of page.items) {
         if (this.#options.signal.aborted || !(await this.#options.lease.keep())) return;
         await visit(key, value);
       }
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    }
   }
 
   /**

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Lease } from '../lease.ts';
+import { scanPages } from '../state_rows.ts';
 import { WorkLoop } from '../work_loop.ts';
 import type { EngineContext } from './context.ts';
 import { engineLease } from './engine_lease.ts';
@@ -101,16 +102,14 @@ export class LifecycleWorker {
   }
 
   async #lookOnce(): Promise<boolean> {
+    if (!(await this.#mayWork())) return false;
     const present = new Set<string>();
-    let startAfter: Uint8Array | undefined;
-    do {
+    for await (const page of scanPages(this.#context.state, {
+      table: 'buckets',
+      prefix: new Uint8Array(0),
+      limit: bucketsPerScan,
+    })) {
       if (!(await this.#mayWork())) return false;
-      const page = await this.#context.state.scan({
-        table: 'buckets',
-        prefix: new Uint8Array(0),
-        limit: bucketsPerScan,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
       for (const { value } of page.items) {
         const { name, settingPlaces } = decodeBucket(value);
         if (!settingPlaces.has('lifecycle')) continue;
@@ -120,8 +119,7 @@ export class LifecycleWorker {
         await this.#lookAt(bucket);
         if (!(await this.#mayWork())) return false;
       }
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    }
     await this.#forgetOthers(present);
     return true;
   }

@@ -1,5 +1,6 @@
 import type { EngineLogger } from '../engine/context.ts';
 import type { GlobalState } from '../global_state.ts';
+import { scanPages } from '../state_rows.ts';
 import type { Destination } from './destination.ts';
 import { decodeQueued, eventIdOf, queuePrefix, timeOfQueueKey } from './queue_rows.ts';
 
@@ -136,16 +137,9 @@ export class DestinationQueue {
     const prefix = queuePrefix(this.destination.name);
     let queued = 0;
     let dropped = 0;
-    let startAfter: Uint8Array | undefined;
     const young: Uint8Array[] = [];
-    do {
+    for await (const page of scanPages(state, { table: 'state', prefix, limit: rowsPerCount })) {
       if (signal.aborted) return;
-      const page = await state.scan({
-        table: 'state',
-        prefix,
-        limit: rowsPerCount,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
       const expired: Uint8Array[] = [];
       for (const { key } of page.items) (timeOfQueueKey(key) < oldestMs ? expired : young).push(key);
       queued += page.items.length;
@@ -153,8 +147,7 @@ export class DestinationQueue {
       const surplus = young.splice(0, Math.max(0, young.length - maxQueued));
       await this.#forget([...expired, ...surplus]);
       dropped += expired.length + surplus.length;
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    }
     if (dropped > 0) {
       logger.error({ destination: this.destination.name, dropped }, 'events were dropped undelivered');
     }

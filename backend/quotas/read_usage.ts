@@ -1,4 +1,5 @@
 import type { GlobalState } from '../global_state.ts';
+import { scanPages } from '../state_rows.ts';
 import {
   bucketIdOfUsage,
   decodeUsage,
@@ -21,22 +22,18 @@ export async function readUsage(
     let usage: Usage = { bucket: bucket.name, bytes: 0, versions: 0 };
     let total: Uint8Array | undefined;
     let pages = 0;
-    let startAfter: Uint8Array | undefined;
-    do {
-      const page = await state.scan({
-        table: 'state',
-        prefix: usagePrefix(bucket.id),
-        limit: rowsPerPage,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
+    for await (const page of scanPages(state, {
+      table: 'state',
+      prefix: usagePrefix(bucket.id),
+      limit: rowsPerPage,
+    })) {
       pages += 1;
       for (const { key, value } of page.items) {
         const kind = kindOfUsage(key);
         if (kind === 'total') total = value;
         if (kind !== 'gate') usage = sumOf(usage, decodeUsage(value));
       }
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    }
     // A page is of one moment; between several, deltas may have moved into the total that was read before.
     if (pages === 1 || read >= maxReads || (await isTotal(state, bucket.id, total))) return usage;
   }
@@ -58,17 +55,8 @@ export async function readUsages(
 ): Promise<Usage[]> {
   const usages = new Map<string, Usage>();
   let rows = 0;
-  let startAfter: Uint8Array | undefined;
-  do {
-    const page = await state.scan(
-      {
-        table: 'state',
-        prefix: usagePrefix(),
-        limit: rowsPerPage,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      },
-      { consistency: 'stale' },
-    );
+  const request = { table: 'state', prefix: usagePrefix(), limit: rowsPerPage } as const;
+  for await (const page of scanPages(state, request, { consistency: 'stale' })) {
     for (const { key, value } of page.items) {
       if (kindOfUsage(key) === 'gate') continue;
       const id = Buffer.from(bucketIdOfUsage(key)).toString('hex');
@@ -77,7 +65,7 @@ export async function readUsages(
       usages.set(id, before === undefined ? usage : sumOf(before, usage));
     }
     rows += page.items.length;
-    startAfter = page.next;
-  } while (startAfter !== undefined && rows < options.maxRows);
+    if (rows >= options.maxRows) break;
+  }
   return [...usages.values()];
 }

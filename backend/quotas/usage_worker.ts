@@ -2,6 +2,7 @@ import { ConditionFailedError } from '../../s3db/errors.ts';
 import type { EnginePorts, EngineWorker } from '../engine/engine.ts';
 import type { LeasedRun } from '../lease.ts';
 import { LeasedLoop } from '../leased_loop.ts';
+import { scanPages, type Row } from '../state_rows.ts';
 import {
   bucketIdOfUsage,
   decodeUsage,
@@ -23,11 +24,6 @@ interface UsageWorkerOptions extends EnginePorts {
   /** Between two passes. */
   readonly intervalMs?: number;
   readonly leaseMs?: number;
-}
-
-interface Row {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array;
 }
 
 /** Folds the rows with which changes tell what they add into the totals of their buckets, on one gateway at a time. */
@@ -60,15 +56,12 @@ export class UsageWorker implements EngineWorker {
   }
 
   async #pass(run: LeasedRun): Promise<void> {
-    let startAfter: Uint8Array | undefined;
-    do {
+    for await (const page of scanPages(this.#options.state, {
+      table: 'state',
+      prefix: usagePrefix(),
+      limit: rowsPerPage,
+    })) {
       if (run.signal.aborted || !(await run.keep())) return;
-      const page = await this.#options.state.scan({
-        table: 'state',
-        prefix: usagePrefix(),
-        limit: rowsPerPage,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
       const deltas = new Map<string, Row[]>();
       for (const row of page.items) {
         if (kindOfUsage(row.key) !== 'delta') continue;
@@ -78,8 +71,7 @@ export class UsageWorker implements EngineWorker {
         else rows.push(row);
       }
       for (const [id, rows] of deltas) await this.#fold(Buffer.from(id, 'hex'), rows);
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    }
   }
 
   /** A total of nothing is dropped, and the gate with it: so nothing stays of buckets that are gone. */

@@ -1,4 +1,5 @@
 import type { GlobalState } from '../../backend/global_state.ts';
+import { scanPages } from '../../backend/state_rows.ts';
 import type { Operation } from '../../s3db/database.ts';
 import { ConditionFailedError } from '../../s3db/errors.ts';
 import type { PolicyGrant } from '../../auth/credentials.ts';
@@ -52,17 +53,13 @@ export class UserStore {
 
   /** All users in order of their names. */
   async *list(): AsyncGenerator<UserRow> {
-    let startAfter: Uint8Array | undefined;
-    do {
-      const page = await this.#options.state.scan({
-        table: 'users',
-        prefix: userPrefix,
-        limit: usersPerScan,
-        ...(startAfter === undefined ? {} : { startAfter }),
-      });
+    for await (const page of scanPages(this.#options.state, {
+      table: 'users',
+      prefix: userPrefix,
+      limit: usersPerScan,
+    })) {
       for (const { value } of page.items) yield decodeUser(value);
-      startAfter = page.next;
-    } while (startAfter !== undefined);
+    }
   }
 
   async byKey(accessKeyId: string): Promise<UserRow | undefined> {
