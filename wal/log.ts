@@ -422,10 +422,12 @@ export class Log implements AppendLog {
       this.#active.segment.sealed = true;
     }
     const id = this.#nextSegment;
-    this.#nextSegment += 1;
     const created = await this.#watched(() =>
       createSegment(this.#options, { id, firstSequence: this.#nextSequence, identity: this.#identity }),
     );
+    // Not before: a crash may bring back a segment whose creation found no space. Under the number that the next attempt
+    // takes again it is that segment, empty; in front of another it would look like one that lost its end.
+    this.#nextSegment += 1;
     await this.#active.file.close();
     this.#active = created;
     this.#files.add(created.segment);

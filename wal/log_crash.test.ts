@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Position } from './append_log.ts';
+import { LogFullError } from './errors.ts';
 import { Log } from './log.ts';
 import { DiskCrashedError, Random, SimulatedDisk } from './testing/simulated_disk.ts';
 
@@ -155,4 +156,29 @@ describe('a log whose machine stops', () => {
       }
     },
   );
+});
+
+it('makes nothing of a segment whose creation found no space, and which a crash brings back', async () => {
+  const disk = new SimulatedDisk(new Random(1));
+  const options = { directory: '/log', segmentSizeBytes: 8192, reserveBytes: 0 };
+  const log = await Log.open({ ...options, fileSystem: disk });
+  await log.append([{ type: 1, key: Buffer.from('kept'), payload: Buffer.alloc(100) }]);
+  let full = true;
+  disk.fault = ({ kind }) => (full && kind === 'syncDirectory' ? 'ENOSPC' : undefined);
+  await expect(log.roll()).rejects.toThrow(LogFullError);
+  full = false;
+  const moments: SimulatedDisk[] = [];
+  disk.observe = () => moments.push(disk.copy(new Random(0)));
+  await log.roll();
+  await log.append([{ type: 1, key: Buffer.from('more'), payload: Buffer.alloc(100) }]);
+  expect(moments.length).toBeGreaterThan(4);
+  for (const moment of moments) {
+    for (let seed = 0; seed < 16; seed += 1) {
+      const after = await Log.open({ ...options, fileSystem: moment.copy(new Random(seed)).afterCrash() });
+      const kinds: string[] = [];
+      for await (const item of after.scan()) kinds.push(item.kind === 'damage' ? item.reason : 'record');
+      expect([['record'], ['record', 'record']]).toContainEqual(kinds);
+      await after.close();
+    }
+  }
 });
