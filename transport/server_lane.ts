@@ -301,8 +301,7 @@ class ServerCall implements IncomingCall, Due {
     if (this.#over !== undefined) return false;
     this.#over = how;
     this.#lane.deadlines.delete(this);
-    const error = how === 'done' ? new TransportError('cancelled', 'the call is over') : how;
-    this.#reader?.fail(error);
+    this.#reader?.fail(how === 'done' ? new TransportError('cancelled', 'the call is over') : how);
     this.#sender?.stop();
     this.#sender = undefined;
     if (how !== 'done') this.#abort?.abort(how);
