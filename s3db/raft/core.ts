@@ -119,6 +119,7 @@ export class RaftCore {
   tick(): void {
     for (const requestId of this.#forwarded.tick()) this.#readFailed(requestId);
     if (this.#leader !== undefined) {
+      this.#stirred = true;
       const { quorumLost, expired } = this.#leader.tick();
       this.#refuseReads(expired);
       if (quorumLost) this.#becomeFollower(this.#term, 0n);

@@ -59,6 +59,8 @@ export class Leader {
   #uncommittedBytes = 0;
   #heartbeatTicks = 0;
   #quorumTicks = 0;
+  /** A tick has passed: a commit index that nothing has carried yet is told on its own. */
+  #commitIsDue = false;
   /** Commit as of the last heartbeat: what a learner must hold to be promoted. */
   #settledCommit: LogIndex;
 
@@ -184,6 +186,7 @@ export class Leader {
     for (const progress of this.#progress.values()) {
       if (progress.id !== this.#id) this.#sendAppends(progress);
     }
+    this.#commitIsDue = false;
     return this.confirmedReads();
   }
 
@@ -200,7 +203,10 @@ export class Leader {
         return !progress.waiting;
       case 'replicate':
         if (progress.windowFull) return false;
-        return progress.next <= this.#log.lastIndex || progress.sentCommit < this.#log.commit;
+        if (progress.next <= this.#log.lastIndex) return true;
+        // Followers need a commit index only to apply and to serve stale reads. The next append or read round carries it;
+        // where none comes within a tick, it goes alone. Sent at once it would double the messages of a single writer.
+        return this.#commitIsDue && progress.sentCommit < this.#log.commit;
     }
   }
 
@@ -290,6 +296,7 @@ export class Leader {
   /** @returns `quorumLost` when the leader must step down, and reads that were given up. */
   tick(): { quorumLost: boolean; expired: PendingRead[] } {
     const expired = this.#reads.tick();
+    this.#commitIsDue = true;
     this.#quorumTicks++;
     if (this.#quorumTicks >= this.#limits.electionTicks) {
       this.#quorumTicks = 0;
@@ -324,6 +331,7 @@ export class Leader {
       // Not beyond match: behind it the follower's log may differ from ours.
       const commit = Math.min(progress.match, this.#log.commit);
       this.#send({ ...this.#to(progress.id), type: 'heartbeat', commit, nonce: this.#reads.nonce });
+      progress.sentCommit = Math.max(progress.sentCommit, commit);
     }
   }
 
