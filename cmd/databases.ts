@@ -8,7 +8,7 @@ import type { ProcessContext } from './context.ts';
 import { DatabaseStatus } from './database_status.ts';
 import { urlHost } from './gateway.ts';
 import { hostOf, type DbConfig } from './roles.ts';
-import { transportDriver } from './transport_driver.ts';
+import { databaseDriver } from './transport_driver.ts';
 
 /** How long a start waits for a leader; a replica of a new cluster waits for all others. */
 const readyMs = 120_000;
@@ -54,7 +54,7 @@ async function dialDatabases({ config, roles, identity, logger }: ProcessContext
   const [own] = roles.nodes;
   const links = config.db.map((db) => {
     const peer = dialPeer({
-      driver: transportDriver(config),
+      driver: databaseDriver(config),
       host: db.host,
       port: db.raft_port,
       peer: `db-${db.id}`,
@@ -82,7 +82,7 @@ async function openReplica(context: ProcessContext, registry: Registry, db: DbCo
     tls: await identity.certificate(db.host, [self]),
     region: config.region,
     credentials: { accessKeyId: db.access_key_id, secretAccessKey: db.secret_access_key },
-    transport: { driver: transportDriver(config), clusterId: identity.clusterId, secret: identity.secret },
+    transport: { driver: databaseDriver(config), clusterId: identity.clusterId, secret: identity.secret },
     logger,
     onFatal: fatal,
   });

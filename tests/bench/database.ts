@@ -1,6 +1,6 @@
 /**
- * The metadata database beside etcd: `node tests/bench/database.ts [--seconds 3] [--rounds 3] [--only TEXT]`. Three processes
- * of each on this machine, both with TLS, real fdatasync, 256-byte values and 32-byte keys. Turns are short and interleaved, so
+ * The metadata database beside etcd: `node tests/bench/database.ts [--seconds 3] [--rounds 3] [--only TEXT] [--driver auto]`.
+ * Three processes of each on this machine, both with TLS, real fdatasync, 256-byte values and 32-byte keys. Turns are short and interleaved, so
  * that what else the machine does meets both alike; the ratios are what counts. All clients ask the leader. s3db is measured
  * through the client that gateways use (lanes of the transport) and through REST (TLS and SigV4), both from this one Node
  * process; etcd through its own Go client over at most 16 connections, built with `go` from tests/bench/etcd_load.
@@ -83,6 +83,11 @@ async function cpuSeconds(pids: readonly number[]): Promise<number> {
     return Number(fields[11]) + Number(fields[12]);
   });
   return ticks.reduce((sum, each) => sum + each, 0) / ticksPerSecond;
+}
+
+function driverOf(name: string): 'auto' | 'http3' | 'http2' {
+  if (name === 'auto' || name === 'http3' || name === 'http2') return name;
+  throw new Error(`--driver: must be auto, http3 or http2, but is ${name}`);
 }
 
 async function rssMiB(pid: number): Promise<number> {
@@ -194,7 +199,7 @@ const set = await ReplicaSet.start({
   network,
   directory,
   logDirectory: directory,
-  driver: values.driver === 'http2' ? 'http2' : 'auto',
+  driver: driverOf(values.driver),
 });
 let etcd: EtcdCluster | undefined;
 try {

@@ -27,7 +27,7 @@ export interface ReplicaSetOptions {
   readonly directory: string;
   /** Gets one log a replica. */
   readonly logDirectory: string;
-  readonly driver: 'auto' | 'http2';
+  readonly driver: 'auto' | 'http3' | 'http2';
 }
 
 /** What `/status` says, as far as a campaign needs it. */
@@ -189,7 +189,7 @@ export class ReplicaSet {
     const links = ids.map((id) => {
       const { host, port, raft_port } = this.addressOf(id);
       const peer = dialPeer({
-        driver: this.#options.driver,
+        driver: this.#options.driver === 'auto' ? 'http2' : this.#options.driver,
         host,
         port: raft_port,
         peer: `db-${id}`,
