@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import type { Registry } from 'prom-client';
 import type { Backend } from '../backend/backend.ts';
 import type { GlobalState } from '../backend/global_state.ts';
+import { AccessLog } from '../s3/access_log/access_log.ts';
 import { createS3App } from '../s3/app.ts';
 import { serveS3 } from '../s3/server.ts';
 import { administrators } from './admin/authenticate.ts';
@@ -57,6 +59,15 @@ export async function startGateway(
   });
   lifecycle.add('admin listener', () => admin.close());
 
+  const accessLog = new AccessLog({
+    backend,
+    clock,
+    logger,
+    randomBytes,
+    intervalMs: config.logging.interval,
+  });
+  // Before the listener, so that it is closed after it: requests that drain are noted, too.
+  lifecycle.add('access log', () => accessLog.close());
   const app = createS3App({
     backend,
     credentials,
@@ -67,6 +78,7 @@ export async function startGateway(
     clock,
     logger,
     metrics: s3Metrics(registry),
+    accessLog,
     notifications: notificationTypes(config),
     customerKeysOverHttp: config.encryption.customer_keys_over_http,
   });

@@ -3,10 +3,8 @@ import { Hono } from 'hono';
 import type { AccountDirectory, CredentialStore } from '../auth/credentials.ts';
 import type { Backend } from '../backend/backend.ts';
 import { Checksums } from '../backend/checksums/checksums.ts';
-import { knownActions } from './access/actions.ts';
-import { isKnownConditionKey } from './access/condition_keys.ts';
-import { Policies } from './access/policies.ts';
-import type { Call, Exchange, S3Env, Services } from './exchange.ts';
+import { accessPolicies } from './access/known_policies.ts';
+import type { Call, Exchange, S3Env, RequestLog, Services } from './exchange.ts';
 import { defaultLimits, type S3Limits } from './limits.ts';
 import { Answerer } from './middleware/answer.ts';
 import { authentication } from './middleware/authentication.ts';
@@ -34,6 +32,8 @@ export interface S3AppOptions {
   readonly metrics?: S3Metrics | undefined;
   /** What isn't given is as in `defaultLimits`. */
   readonly limits?: Partial<S3Limits>;
+  /** Absent: nobody's requests are noted. */
+  readonly accessLog?: RequestLog | undefined;
   /** See `Services`; default: false. */
   readonly customerKeysOverHttp?: boolean;
   /** Types of the destinations that events may go to, by name; default: none. */
@@ -55,12 +55,13 @@ export function createS3App(options: S3AppOptions): S3App {
     backend: options.backend,
     credentials: options.credentials,
     accounts: options.accounts,
-    policies: new Policies({ actions: knownActions, knownKey: isKnownConditionKey }),
+    policies: accessPolicies(),
     region: options.region,
     domain: options.domain,
     clock: options.clock,
     logger: options.logger,
     metrics: options.metrics,
+    accessLog: options.accessLog,
     limits: { ...defaultLimits, ...options.limits },
     customerKeysOverHttp: options.customerKeysOverHttp ?? false,
     notifications: options.notifications ?? new Map<string, string>(),
@@ -112,6 +113,7 @@ function callOf(exchange: Exchange, services: Services): Call {
     caller,
     payload,
     body: exchange.body,
+    access: exchange.access,
     signal: exchange.signal,
   };
 }

@@ -7,6 +7,8 @@ import { headerTags } from './access/request_tags.ts';
 import { S3Error } from './errors.ts';
 import type { Call } from './exchange.ts';
 
+const sourceOwnerHeader = 'x-amz-source-expected-bucket-owner';
+
 /** What a question is about, where it isn't what the request itself is about. */
 export interface AccessSubject {
   /** Empty: the bucket itself. */
@@ -60,6 +62,7 @@ export function authorizeAnyPart(call: Call, action: string): Authorize {
   const { caller } = call;
   const check = authorize(call, action);
   return (bucket) => {
+    call.access.bucket = bucket;
     const own = caller.kind === 'signed' && caller.credential.accountId === bucket.owner.id;
     if (!own && !bucket.settings.has('policy')) check(bucket);
     const expectedOwner = call.headers.get('x-amz-expected-bucket-owner');
@@ -69,7 +72,7 @@ export function authorizeAnyPart(call: Call, action: string): Authorize {
 
 /** The same as `authorize`, for the source of a copy. */
 export function authorizeSource(call: Call, action: string, subject: AccessSubject): Authorize {
-  return authorizing(call, { action, subject, ownerHeader: 'x-amz-source-expected-bucket-owner' });
+  return authorizing(call, { action, subject, ownerHeader: sourceOwnerHeader });
 }
 
 function authorizing(
@@ -79,6 +82,11 @@ function authorizing(
   const { action, subject } = asked;
   const expectedOwner = call.headers.get(asked.ownerHeader);
   return (bucket, object) => {
+    if (asked.ownerHeader === sourceOwnerHeader) {
+      call.access.source = { bucket, key: subject.key ?? '', versionId: subject.versionId };
+    } else {
+      call.access.bucket = bucket;
+    }
     if (!permits(call, action, { bucket, object, subject })) throw accessDenied();
     if (expectedOwner !== undefined && expectedOwner !== bucket.owner.id) throw accessDenied();
   };

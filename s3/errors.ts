@@ -14,6 +14,7 @@ type HttpErrorCode =
   | 'InvalidEncryptionAlgorithmError'
   | 'InvalidPolicyDocument'
   | 'InvalidRedirectLocation'
+  | 'InvalidTargetBucketForLogging'
   | 'InvalidURI'
   | 'MalformedACLError'
   | 'MalformedPolicy'
@@ -163,6 +164,10 @@ export const errorTable: Readonly<Record<S3ErrorCode, ErrorAnswer>> = {
   InvalidStorageClass: { status: 400, message: 'The storage class you specified is not valid' },
   InvalidRetentionPeriod: { status: 400, message: 'The retention period is not valid.' },
   InvalidTag: { status: 400, message: 'The tag provided was not a valid tag.' },
+  InvalidTargetBucketForLogging: {
+    status: 400,
+    message: 'The target bucket for logging does not exist or is not owned by you.',
+  },
   InvalidURI: { status: 400, message: "Couldn't parse the specified URI." },
   'KMS.NotFoundException': { status: 400, message: 'The key does not exist' },
   KeyTooLongError: { status: 400, message: 'Your key is too long' },

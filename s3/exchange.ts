@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AccountDirectory, Credential, CredentialStore } from '../auth/credentials.ts';
 import type { PayloadCheck } from '../auth/request.ts';
-import type { Backend, Owner } from '../backend/backend.ts';
+import type { Backend, Bucket, Owner } from '../backend/backend.ts';
 import type { Checksums } from '../backend/checksums/checksums.ts';
 import type { Policies } from './access/policies.ts';
 import type { ClientBody } from './http/client_body.ts';
@@ -25,6 +25,7 @@ export interface Services {
   readonly clock: () => number;
   readonly logger: S3Logger;
   readonly metrics?: S3Metrics | undefined;
+  readonly accessLog?: RequestLog | undefined;
   readonly limits: S3Limits;
   /** Whether clients may send keys of theirs over plain HTTP: only where something in front of it speaks TLS. */
   readonly customerKeysOverHttp: boolean;
@@ -62,8 +63,24 @@ export interface Call {
   readonly caller: Caller;
   readonly payload: PayloadCheck;
   readonly body: ClientBody;
+  readonly access: AccessNotes;
   /** Aborts when the client vanishes. */
   readonly signal: AbortSignal;
+}
+
+/** What access logs tell of a request and only its operation comes to know. */
+export interface AccessNotes {
+  /** The bucket of the request's address, as it was when access was decided. */
+  bucket?: Bucket;
+  /** What a copy reads. */
+  source?: { readonly bucket: Bucket; readonly key: string; readonly versionId: string | undefined };
+  /** Key by key, what became of a deletion of many. */
+  deletions?: readonly {
+    readonly key: string;
+    readonly versionId: string | undefined;
+    readonly status: number;
+    readonly errorCode: string | undefined;
+  }[];
 }
 
 /** What the middlewares find out about a request, step by step, and what the log says about it in the end. */
@@ -83,14 +100,24 @@ export interface Exchange {
   caller?: Caller;
   payload?: PayloadCheck;
   operation?: string;
+  /** What `<Code>` of a refusal said. */
+  errorCode?: string;
   /** Headers that the answer carries whatever it is. */
   answerHeaders?: Readonly<Record<string, string>>;
   status: number;
+  /** The answer's headers. */
+  answer?: Readonly<Record<string, string>>;
+  readonly access: AccessNotes;
   sentBytes: number;
   /** An answer that began and couldn't be finished. */
   broken: boolean;
   /** Run once, when the last byte of the answer is out or given up. */
   readonly onSettled: (() => void)[];
+}
+
+/** Where answered requests are noted for the owners of their buckets. Called synchronously; never waits. */
+export interface RequestLog {
+  note(exchange: Exchange, durationMs: number): void;
 }
 
 /** Hono's view of the above. In process there is no `incoming`. */

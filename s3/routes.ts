@@ -2,17 +2,14 @@ import type { RequestHeaders } from './http/headers.ts';
 import type { Query } from './http/query.ts';
 import type { Operation } from './operation.ts';
 import { abortMultipartUpload } from './operations/abort_multipart_upload.ts';
-import {
-  getBucketAccelerate,
-  getBucketLogging,
-  getBucketReplication,
-} from './operations/bucket_configuration.ts';
+import { getBucketAccelerate, getBucketReplication } from './operations/bucket_configuration.ts';
 import {
   deleteBucketEncryption,
   getBucketEncryption,
   putBucketEncryption,
 } from './operations/bucket_encryption.ts';
 import { deleteBucketCors, getBucketCors, putBucketCors } from './operations/bucket_cors.ts';
+import { getBucketLogging, putBucketLogging } from './operations/bucket_logging.ts';
 import { getBucketNotification, putBucketNotification } from './operations/bucket_notification.ts';
 import { deleteBucketWebsite, getBucketWebsite, putBucketWebsite } from './operations/bucket_website.ts';
 import { getBucketRequestPayment, putBucketRequestPayment } from './operations/bucket_request_payment.ts';
@@ -159,6 +156,7 @@ export const routes: readonly Route[] = [
   route('HEAD', 'bucket', headBucket),
   route('PUT', 'bucket', putBucketCors, { query: ['cors'] }),
   route('PUT', 'bucket', putBucketEncryption, { query: ['encryption'] }),
+  route('PUT', 'bucket', putBucketLogging, { query: ['logging'] }),
   route('PUT', 'bucket', putBucketNotification, { query: ['notification'] }),
   route('PUT', 'bucket', putBucketWebsite, { query: ['website'] }),
   route('DELETE', 'bucket', deleteBucketWebsite, { query: ['website'] }),

@@ -49,6 +49,13 @@ export const configSchema = z.strictObject({
   port: port.max(64_535).default(8443),
   tls: z.boolean().default(true),
   domain: z.string().default(''),
+  logging: z
+    .strictObject({
+      interval: duration
+        .refine((ms) => ms >= 100 && ms <= 86_400_000, 'expected a duration from "100ms" to "1d"')
+        .default(300_000),
+    })
+    .prefault({}),
   website: z.strictObject({ domain: z.string().default('') }).prefault({}),
   base_path: name.default('data/'),
   rs: z

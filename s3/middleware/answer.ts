@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Context } from 'hono';
-import { errorReply } from '../error_reply.ts';
+import { errorReply, wireCode } from '../error_reply.ts';
 import { isRefusal, refusalOf } from '../errors.ts';
 import type { Exchange, S3Env, Services } from '../exchange.ts';
 import type { Reply, ReplyStream } from '../http/reply.ts';
@@ -32,6 +32,7 @@ export class Answerer {
   async answer(c: Context<S3Env>, reply: Reply): Promise<Response> {
     const exchange = c.get('exchange');
     exchange.status = reply.status;
+    exchange.answer = reply.headers;
     Object.assign(reply.headers, exchange.answerHeaders);
     reply.headers['x-amz-request-id'] = exchange.requestId;
     reply.headers['x-amz-id-2'] = this.#hostId;
@@ -62,7 +63,9 @@ export class Answerer {
       this.#giveUp(exchange, outgoing);
       return RESPONSE_ALREADY_SENT;
     }
-    const reply = errorReply(refusalOf(error), {
+    const refusal = refusalOf(error);
+    exchange.errorCode = wireCode(refusal.code);
+    const reply = errorReply(refusal, {
       resource: resourceText(exchange),
       requestId: exchange.requestId,
       head: exchange.method === 'HEAD',

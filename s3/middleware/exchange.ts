@@ -26,6 +26,7 @@ export function beginExchange(options: ExchangeOptions): ReturnType<typeof creat
       startedMs: begun,
       status: 0,
       sentBytes: 0,
+      access: {},
       broken: false,
       onSettled: [],
       expectsContinue: c.env.expectsContinue === true,
@@ -94,6 +95,7 @@ function report(exchange: Exchange, services: Services): void {
     receivedBytes: exchange.body.receivedBytes,
     sentBytes: exchange.sentBytes,
   });
+  services.accessLog?.note(exchange, durationMs);
   services.logger.info(
     {
       requestId: exchange.requestId,

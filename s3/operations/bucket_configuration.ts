@@ -38,7 +38,6 @@ function readableBucket(call: Call, action: string): Promise<BucketInfo> {
   });
 }
 
-export const getBucketLogging = empty('GetBucketLogging', 's3:GetBucketLogging', root('BucketLoggingStatus'));
 export const getBucketAccelerate = empty(
   'GetBucketAccelerateConfiguration',
   's3:GetAccelerateConfiguration',

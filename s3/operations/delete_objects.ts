@@ -1,6 +1,6 @@
 import type { DeleteObjectRequest, ObjectDeleted } from '../../backend/backend.ts';
 import { authorize, authorizeAnyPart } from '../authorization.ts';
-import { isRefusal, refusalOf, S3Error, type Refusal } from '../errors.ts';
+import { errorTable, isRefusal, refusalOf, S3Error, type Refusal } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { xmlReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
@@ -44,6 +44,7 @@ export const deleteObjects: Operation = {
     if (targets.length === 0 || targets.length > maxKeys) throw new S3Error('MalformedXML');
     const quiet = request.text('Quiet')?.trim().toLowerCase() === 'true';
     const outcomes = await deleteAll(call, targets);
+    call.access.deletions = targets.map((target, at) => noteOf(target, outcomes[at]));
     const items = targets.map((target, at) => outcomeElement(target, outcomes[at], quiet));
     return xmlReply(root('DeleteResult', ...items));
   },
@@ -125,6 +126,16 @@ async function deleteOne(call: Call, target: Target): Promise<Outcome> {
     }
     return { refusal: refusalOf(error) };
   }
+}
+
+function noteOf(target: Target, outcome: Outcome | undefined) {
+  const { key, versionId } = target;
+  if (outcome === undefined || !('refusal' in outcome)) {
+    const made = outcome?.deleted.versionId;
+    return { key, versionId: versionId ?? made, status: 204, errorCode: undefined };
+  }
+  const { code } = outcome.refusal;
+  return { key, versionId, status: errorTable[code].status, errorCode: wireCode(code) };
 }
 
 function outcomeElement(target: Target, outcome: Outcome | undefined, quiet: boolean): string {

@@ -102,8 +102,11 @@ function percentEncode(text: string): string {
   );
 }
 
-export function createHarness(options: Partial<S3AppOptions> = {}): Harness {
-  const backend = new MemoryBackend();
+/** @param options.memory where the store is, for those who need it before there is an app over it. */
+export function createHarness(
+  options: Partial<S3AppOptions> & { readonly memory?: MemoryBackend } = {},
+): Harness {
+  const { memory: backend = new MemoryBackend(), ...rest } = options;
   const log: LogLine[] = [];
   const note =
     (level: LogLine['level']) =>
@@ -118,7 +121,7 @@ export function createHarness(options: Partial<S3AppOptions> = {}): Harness {
     region,
     clock: () => Date.now(),
     logger: { info: note('info'), warn: note('warn'), error: note('error') },
-    ...options,
+    ...rest,
   });
   return {
     app,

@@ -81,6 +81,9 @@ name = "tenant"
 [encryption]
 key_file = "../encryption.keys"
 
+[logging]
+interval = "4s"
+
 [lifecycle]
 debug_day = "${lifecycleDayS}s"
 `,
