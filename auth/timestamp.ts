@@ -1,5 +1,6 @@
 const basicIso = /^(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z$/;
-const imfFixdate = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
+/** RFC 9110's IMF-fixdate, or the same moment with a zone as mail writes it (RFC 5322). */
+const httpDate = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} (?:GMT|[+-]0000)$/;
 
 /** `yyyymmddThhmmssZ` as milliseconds since the epoch; undefined if it isn't that, or no such moment exists. */
 export function parseBasicIso(text: string): number | undefined {
@@ -11,9 +12,9 @@ export function parseBasicIso(text: string): number | undefined {
   return formatBasicIso(timeMs) === text ? timeMs : undefined;
 }
 
-/** An HTTP `Date` (RFC 9110's IMF-fixdate) as milliseconds since the epoch. */
+/** A `Date` header as milliseconds since the epoch. */
 export function parseHttpDate(text: string): number | undefined {
-  if (!imfFixdate.test(text)) return undefined;
+  if (!httpDate.test(text)) return undefined;
   const timeMs = Date.parse(text);
   return Number.isNaN(timeMs) ? undefined : timeMs;
 }

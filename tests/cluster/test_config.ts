@@ -91,6 +91,7 @@ access_key_id = "${keys.accessKeyId}"
 secret_access_key = "${keys.secretAccessKey}"
 account_id = "${account}"
 name = "${name}"
+email = "${name}@example.com"
 admin = ${admin}`;
 }
 
