@@ -6,10 +6,11 @@ import type { Life } from './replica.ts';
 import type { Settings } from './settings.ts';
 import type { Timeline } from './timeline.ts';
 
-/** A read of a whole group (`operations` undefined) or a conditional batch. */
-type Input = Pick<Command, 'group'> &
-  Partial<Pick<Command, 'client' | 'request' | 'conditions' | 'operations'>>;
-/** Values of a group's keys, or whether the batch was carried out. */
+/** A read of a group or of everything at one moment (`operations` undefined), or a conditional batch. */
+type Input = { readonly group: number | 'all' } & Partial<
+  Pick<Command, 'client' | 'request' | 'conditions' | 'operations'>
+>;
+/** Values of the keys, group after group, or whether the batch was carried out. */
 type Output = readonly number[] | boolean;
 
 export type History = Call<Input, Output>[];
@@ -32,6 +33,43 @@ export const groupModel: Model<readonly number[], Input, Output> = {
   },
   key: (state) => state.join(),
 };
+
+/** What all groups together may answer: for histories that are short, since everything in them is on one thread. */
+export function storeModel(groups: number): Model<readonly number[], Input, Output> {
+  return {
+    initial: Array.from({ length: groups * KEYS_PER_GROUP }, () => 0),
+    step(state, input, output) {
+      if (input.group === 'all') return groupModel.step(state, input, output);
+      const from = input.group * KEYS_PER_GROUP;
+      const to = from + KEYS_PER_GROUP;
+      const next = groupModel.step(state.slice(from, to), input, output);
+      return next === undefined ? undefined : [...state.slice(0, from), ...next, ...state.slice(to)];
+    },
+    key: (state) => state.join(),
+  };
+}
+
+/** The calls that say something of a group: its own, and its part of what reads everything. */
+export function callsOfGroup(history: History, group: number): History {
+  const from = group * KEYS_PER_GROUP;
+  return history.flatMap((call) => {
+    if (call.input.group === group) return [call];
+    if (call.input.group !== 'all' || typeof call.output === 'boolean') return [];
+    return [{ ...call, input: { group }, output: call.output?.slice(from, from + KEYS_PER_GROUP) }];
+  });
+}
+
+/** The history as it was when `count` calls had been made: what came back later is still open. */
+export function beginningOf(history: History, count: number): History {
+  const byStart = history.toSorted((a, b) => a.invoked - b.invoked);
+  const end = byStart[count]?.invoked ?? Infinity;
+  return byStart
+    .filter(({ invoked }) => invoked < end)
+    .map((call) => (call.returned < end ? call : { ...call, returned: Infinity, output: undefined }));
+}
+
+/** Of all reads. */
+const scans = 0.1;
 
 interface ClientOptions {
   readonly id: number;
@@ -83,7 +121,7 @@ export class Client {
   #call(): void {
     const { random, settings } = this.#options;
     const group = random.below(settings.workload.groups);
-    if (random.chance(settings.workload.reads)) this.#read(group);
+    if (random.chance(settings.workload.reads)) this.#read(random.chance(scans) ? 'all' : group);
     else this.#write(this.#drawCommand(group));
   }
 
@@ -145,7 +183,7 @@ export class Client {
     };
   }
 
-  #read(group: number): void {
+  #read(group: number | 'all'): void {
     const { timeline, settings, history, highestAcknowledged, staleRead } = this.#options;
     const invoked = timeline.now;
     const floor = highestAcknowledged();
@@ -154,7 +192,7 @@ export class Client {
       if (finished) return;
       finished = true;
       if (output !== undefined) {
-        this.#seen.set(group, output as readonly number[]);
+        if (group !== 'all') this.#seen.set(group, output as readonly number[]);
         history.push({ invoked, returned: timeline.now, input: { group }, output });
       }
       if (!this.#stopped) this.start();
@@ -172,11 +210,9 @@ export class Client {
           if (machine.index < floor) {
             staleRead(`a read at ${machine.index}, begun when ${floor} was acknowledged`);
           }
-          const base = group * KEYS_PER_GROUP;
-          const values = Array.from(
-            { length: KEYS_PER_GROUP },
-            (_, key) => machine.values.get(base + key) ?? 0,
-          );
+          const base = group === 'all' ? 0 : group * KEYS_PER_GROUP;
+          const length = group === 'all' ? settings.workload.groups * KEYS_PER_GROUP : KEYS_PER_GROUP;
+          const values = Array.from({ length }, (_, key) => machine.values.get(base + key) ?? 0);
           this.#answer(() => finish(values));
         });
       },

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { DrivenLife } from './driven.ts';
+import { keptSeeds } from './kept_seeds.ts';
 import { mutants } from './mutants/mutants.ts';
 import { control, search } from './mutants/search.ts';
 import { Simulation } from './simulation.ts';
@@ -7,7 +8,7 @@ import type { Outcome } from './simulation.ts';
 
 /**
  * node tests/sim/run.ts --seed N             one seed: its settings, and the step at which it failed, if it did
- * node tests/sim/run.ts --seeds N --from M   many; the first that fails is printed in full
+ * node tests/sim/run.ts --seeds N --from M   many, after those that once failed; the first that fails is printed in full
  * with --driver                              the same over s3db/driver.ts, in place of the simulator's own small driver
  * node tests/sim/run.ts --mutants [NAME]     every mutant (or those whose name begins so) must be caught, and its faults alone must not
  */
@@ -50,7 +51,8 @@ async function runSeeds(from: number, count: number): Promise<void> {
   let events = 0;
   let undecided = 0;
   const totals: Record<string, number> = {};
-  for (let seed = from; seed < from + count; seed++) {
+  const seeds = Array.from({ length: count }, (_, i) => from + i);
+  for (const seed of [...keptSeeds.map((kept) => kept.seed), ...seeds]) {
     const outcome = await runSeed(seed);
     events += outcome.events;
     undecided += outcome.undecided;

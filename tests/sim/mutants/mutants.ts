@@ -109,7 +109,8 @@ export const mutants: readonly Mutant[] = [
     name: '3-commits-what-was-not-verified',
     bug: 'a follower commits as far as the leader says, although its own suffix was not compared',
     rules: { followerCommit: (leaderCommit, { lastIndex }) => Math.min(leaderCommit, lastIndex) },
-    faults: faults({ network: { splitting: 0.5 }, faults: partitions }),
+    // New leaders that are cut off leave suffixes behind that nobody compares.
+    faults: faults({ network: { splitting: 0.5 }, faults: { ...partitions, newLeader: 0.7 } }),
     seeds: 200,
     rare: true,
   },
