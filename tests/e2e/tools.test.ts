@@ -122,6 +122,8 @@ import duckdb, duckdb_extension_httpfs, pathlib
 db = duckdb.connect(config={"extension_directory": os.environ.get("TMPDIR", "/tmp"), "allow_unsigned_extensions": "true"})
 extension = next(pathlib.Path(duckdb_extension_httpfs.__file__).parent.glob("extensions/*/httpfs.duckdb_extension"))
 db.execute(f"LOAD '{extension}'")
+# A bar on standard output, once a query takes two seconds, is no part of the answer.
+db.execute("SET enable_progress_bar = false")
 db.execute(f"SET ca_cert_file = '{ca}'")
 db.execute("SET enable_server_cert_verification = true")
 db.execute(f"CREATE SECRET (TYPE s3, KEY_ID '{key}', SECRET '{secret}', ENDPOINT '{host}', REGION '{region}', URL_STYLE 'path')")
