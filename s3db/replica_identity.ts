@@ -1,7 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { hasCode, replaceFile } from './durable_files.ts';
 import type { ReplicaId } from './raft/types.ts';
+import { stateDirectories } from './state_directory.ts';
 
 /** Which incarnation holds which slot (the `id` of a `[[db]]`). */
 export interface Member {
@@ -71,9 +73,9 @@ export async function loadIdentity(
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    if (!hasCode(error, 'ENOENT')) throw error;
     const names = await readdir(directory);
-    if (!options.mint || names.some((name) => /^log$|^state-\d{6}$/.test(name))) {
+    if (!options.mint || names.some((name) => name === 'log' || stateDirectories.has(name))) {
       throw new IdentityDamagedError(`${path} is gone`);
     }
     const minted = mintIdentity(slot);
@@ -113,21 +115,7 @@ export async function saveIdentity(directory: string, identity: ReplicaIdentity)
     ...(setAside === undefined ? {} : { setAside }),
   });
   const path = join(directory, fileName);
-  const temporary = `${path}.tmp`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(`${body}\n${checksum(body)}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-  const parent = await open(directory, 'r');
-  try {
-    await parent.sync();
-  } finally {
-    await parent.close();
-  }
+  await replaceFile(path, { temporary: `${path}.tmp`, content: `${body}\n${checksum(body)}\n` });
 }
 
 interface MemberJson {

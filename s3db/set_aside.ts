@@ -1,5 +1,7 @@
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { hasCode, replaceFile, syncDirectory, writeSynced } from './durable_files.ts';
+import { NumberedDirectories } from './numbered_directories.ts';
 import {
   IdentityDamagedError,
   loadIdentity,
@@ -8,6 +10,7 @@ import {
   type JoinsOnly,
   type ReplicaIdentity,
 } from './replica_identity.ts';
+import { stateDirectories } from './state_directory.ts';
 
 /**
  * A replica's directory that can't be trusted is never used again and never thrown away at once: what is in it moves to
@@ -15,7 +18,7 @@ import {
  * kept. `damaged.json` says that this is to be done, or under way; it is the last to move.
  */
 const markerName = 'damaged.json';
-const asideName = /^damaged-(\d{6})$/;
+const asideDirectories = new NumberedDirectories('damaged');
 const keptDirectories = 2;
 const markerFormat = 1;
 
@@ -29,18 +32,12 @@ export interface Damage {
 export async function noteDamage(directory: string, reason: string, nowMs: number): Promise<Damage> {
   const noted = await notedDamage(directory);
   if (noted !== undefined) return noted;
-  const number = ((await asideNumbers(directory)).at(-1) ?? 0) + 1;
+  const number = ((await asideDirectories.numbers(directory)).at(-1) ?? 0) + 1;
   const text = JSON.stringify({ format: markerFormat, number, reason, time: new Date(nowMs).toISOString() });
-  const temporary = join(directory, `${markerName}.tmp`);
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(`${text}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, join(directory, markerName));
-  await syncDirectory(directory);
+  await replaceFile(join(directory, markerName), {
+    temporary: join(directory, `${markerName}.tmp`),
+    content: `${text}\n`,
+  });
   return { number, reason };
 }
 
@@ -50,7 +47,7 @@ export async function notedDamage(directory: string): Promise<Damage | undefined
   try {
     text = await readFile(join(directory, markerName), 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
   try {
@@ -59,7 +56,7 @@ export async function notedDamage(directory: string): Promise<Damage | undefined
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  const number = ((await asideNumbers(directory)).at(-1) ?? 0) + 1;
+  const number = ((await asideDirectories.numbers(directory)).at(-1) ?? 0) + 1;
   return { number, reason: 'its note of what was damaged is damaged too' };
 }
 
@@ -68,14 +65,13 @@ export async function notedDamage(directory: string): Promise<Damage | undefined
  * called again. Resolves with the directory that holds what was there.
  */
 export async function setAside(directory: string, slot: number, damage: Damage): Promise<string> {
-  const name = `damaged-${String(damage.number).padStart(6, '0')}`;
-  const aside = join(directory, name);
+  const aside = asideDirectories.path(directory, damage.number);
   await removeOldest(directory, damage.number);
   await mkdir(aside, { recursive: true });
   if (!(await isBegunAnew(directory, slot, damage.number))) {
     const joinsOnly = await formerCluster(directory, slot);
     for (const entry of await readdir(directory)) {
-      if (entry === markerName || entry === 'lost+found' || asideName.test(entry)) continue;
+      if (entry === markerName || entry === 'lost+found' || asideDirectories.has(entry)) continue;
       // The identity last: what it says of the cluster is needed until the new one is there.
       if (entry !== 'identity.json') await rename(join(directory, entry), join(aside, entry));
     }
@@ -92,12 +88,12 @@ export async function setAside(directory: string, slot: number, damage: Damage):
 
 /** Moves the state alone aside: for when the log has all that it was made of. */
 export async function setStateAside(directory: string): Promise<string> {
-  const number = ((await asideNumbers(directory)).at(-1) ?? 0) + 1;
+  const number = ((await asideDirectories.numbers(directory)).at(-1) ?? 0) + 1;
   await removeOldest(directory, number);
-  const aside = join(directory, `damaged-${String(number).padStart(6, '0')}`);
+  const aside = asideDirectories.path(directory, number);
   await mkdir(aside);
   for (const entry of await readdir(directory)) {
-    if (/^state-\d{6}$/.test(entry)) await rename(join(directory, entry), join(aside, entry));
+    if (stateDirectories.has(entry)) await rename(join(directory, entry), join(aside, entry));
   }
   await syncDirectory(aside);
   await syncDirectory(directory);
@@ -132,40 +128,15 @@ async function keepIdentity(directory: string, aside: string): Promise<void> {
   try {
     text = await readFile(join(directory, 'identity.json'));
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
+    if (hasCode(error, 'ENOENT')) return;
     throw error;
   }
-  const file = await open(join(aside, 'identity.json'), 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await writeSynced(join(aside, 'identity.json'), text);
 }
 
 async function removeOldest(directory: string, next: number): Promise<void> {
-  const others = (await asideNumbers(directory)).filter((number) => number !== next);
+  const others = (await asideDirectories.numbers(directory)).filter((number) => number !== next);
   for (const number of others.slice(0, Math.max(0, others.length - keptDirectories + 1))) {
-    const name = `damaged-${String(number).padStart(6, '0')}`;
-    await rm(join(directory, name), { recursive: true, force: true });
-  }
-}
-
-async function asideNumbers(directory: string): Promise<number[]> {
-  const names = await readdir(directory);
-  return names
-    .map((name) => asideName.exec(name)?.[1])
-    .filter((digits) => digits !== undefined)
-    .map(Number)
-    .sort((a, b) => a - b);
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
+    await rm(asideDirectories.path(directory, number), { recursive: true, force: true });
   }
 }

@@ -3,6 +3,7 @@ import * as path from 'node:path';
 import { Level } from 'level';
 import { destroyLevel } from './level_index.ts';
 import { systemErrorCode, type DirectoryLock, type File, type FileSystem } from './file_system.ts';
+import { syncDirectory } from './sync_directory.ts';
 
 /** The real disk, by `node:fs`. Raw descriptors and callbacks: FileHandle costs a third of the small reads a second. */
 export class NodeFileSystem implements FileSystem {
@@ -32,15 +33,8 @@ export class NodeFileSystem implements FileSystem {
     }
   }
 
-  async syncDirectory(name: string): Promise<void> {
-    // Windows can't open a directory for syncing; NTFS journals its entries.
-    if (process.platform === 'win32') return;
-    const handle = await fs.promises.open(name, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+  syncDirectory(name: string): Promise<void> {
+    return syncDirectory(name);
   }
 
   async rename(from: string, to: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, unlink, type FileHandle } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { hasCode, replaceFile, syncDirectory } from '../../s3db/durable_files.ts';
 import { UnavailableError } from '../../s3db/errors.ts';
 import {
   ContentMissingError,
@@ -14,7 +15,7 @@ import {
 import { decodeRecord, encodeRecord } from '../engine/record.ts';
 import { OwnedStream } from '../engine/owned_stream.ts';
 import { defaultBlockBytes, readBlocks, writeBlocks } from './block_file.ts';
-import { hasCode, makeDirectory, makeEmptyDirectory, replaceFile, syncDirectory } from './durable_files.ts';
+import { makeDirectory, makeEmptyDirectory } from './durable_directories.ts';
 
 const LOCATOR_VERSION = 1;
 const contentIdBytes = 32;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { syncDirectory } from '../../s3db/durable_files.ts';
 import { CertificateError } from './errors.ts';
 
 function errorCode(error: unknown): string | undefined {
@@ -51,15 +52,6 @@ async function writing<T>(file: string, write: () => Promise<T>): Promise<T> {
 /** Makes a directory and those above it, where they are missing. @throws CertificateError `unwritable` */
 export async function ensureDirectory(directory: string): Promise<void> {
   await writing(directory, () => mkdir(directory, { recursive: true }));
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 async function writeTemporary(file: string, text: string, mode: number): Promise<string> {

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { decodeBackup, type BackupEnd, type BackupHead, type BackupRow } from '../../s3db/backup_file.ts';
 import { encodeBatch } from '../../s3db/command.ts';
 import type { Operation } from '../../s3db/database.ts';
+import { syncDirectory } from '../../s3db/durable_files.ts';
 import { restoreIdOf } from '../../s3db/restore.ts';
 import { UsageError } from '../errors.ts';
 import { DatabaseRefusedError, post, type DatabaseAdmin } from './client.ts';
@@ -157,14 +158,5 @@ async function exists(file: string): Promise<boolean> {
     return true;
   } catch {
     return false;
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

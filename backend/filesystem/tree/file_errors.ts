@@ -1,5 +1,5 @@
 import { BackendError } from '../../errors.ts';
-import { hasCode } from '../durable_files.ts';
+import { hasCode } from '../../../s3db/durable_files.ts';
 
 /** What the served directory's file system refuses, as a client may hear it; no path is told. */
 export async function translateFileErrors<Answer>(operation: () => Promise<Answer>): Promise<Answer> {

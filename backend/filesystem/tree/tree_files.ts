@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { mtimeMsOf, stampOf, type FileStamp } from './file_facts.ts';
 import type { HeldDirectory } from './held_directory.ts';
 import { hiddenComponents, OWN_DIRECTORY, plainComponents } from './key_paths.ts';
-import { hasCode } from '../durable_files.ts';
+import { hasCode } from '../../../s3db/durable_files.ts';
 
 const maxPlaceAttempts = 8;
 
