@@ -1,3 +1,5 @@
+import { readableBytes } from './byte_sizes.ts';
+
 /** What `GET /nodes` answers, as far as it is shown. */
 export interface StatusAnswer {
   readonly nodes: readonly {
@@ -70,7 +72,7 @@ function shortness(repair: StatusAnswer['repair']): string[] {
     objects === 0 ? [] : [`${objects} may lose ${spare === 0 ? 'no more shard' : `${spare} more`}`],
   );
   return [
-    `${repair.objects} objects are short of shards: ${spares.join(', ')}; ${sizeOf(repair.bytes)} to rebuild, about ${repair.eta_s} s`,
+    `${repair.objects} objects are short of shards: ${spares.join(', ')}; ${readableBytes(repair.bytes)} to rebuild, about ${repair.eta_s} s`,
     ...repair.reasons.map((reason) => `  ${reason}`),
   ];
 }
@@ -81,7 +83,7 @@ function moves({ rebalance, reasons, objects }: StatusAnswer['repair']): string[
   const ending =
     rebalance.objects_left === 0 && rebalance.waiting === 0 ? '; waiting for uploads under way to end' : '';
   return [
-    `objects are moved: ${rebalance.objects_moved} done, about ${rebalance.objects_left} left (${sizeOf(rebalance.bytes_left)}, ${rebalance.eta_s} s)${waiting}${ending}`,
+    `objects are moved: ${rebalance.objects_moved} done, about ${rebalance.objects_left} left (${readableBytes(rebalance.bytes_left)}, ${rebalance.eta_s} s)${waiting}${ending}`,
     ...(objects > 0 ? [] : reasons.map((reason) => `  ${reason}`)),
   ];
 }
@@ -95,13 +97,5 @@ function audit({ audit: report }: StatusAnswer['repair']): string[] {
 }
 
 function sizeOf(bytes: number | null): string {
-  if (bytes === null) return '-';
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit] ?? ''}`;
+  return bytes === null ? '-' : readableBytes(bytes);
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseBytes } from '../byte_sizes.ts';
 
 /**
  * The config file's shape, as written. Strict: a key that isn't here is an error, so that a typo can't silently mean
@@ -12,7 +13,7 @@ const nodeId = z.int().min(0).max(65_535);
 const size = z
   .string()
   .regex(/^\d+(\.\d+)?\s*(B|KB|MB|GB|KiB|MiB|GiB)\/s$/, 'expected a rate such as "50MiB/s"')
-  .transform(parseRate);
+  .transform((rate) => parseBytes(rate.slice(0, -'/s'.length)) ?? Number.NaN);
 
 const duration = z
   .string()
@@ -160,22 +161,6 @@ export const configSchema = z.strictObject({
 });
 
 export type ConfigFile = z.output<typeof configSchema>;
-
-const units: Readonly<Record<string, number>> = {
-  B: 1,
-  KB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  KiB: 1024,
-  MiB: 1024 ** 2,
-  GiB: 1024 ** 3,
-};
-
-/** Bytes a second. */
-function parseRate(text: string): number {
-  const match = /^([\d.]+)\s*([A-Za-z]+)\/s$/.exec(text);
-  return Math.floor(Number(match?.[1]) * (units[match?.[2] ?? ''] ?? Number.NaN));
-}
 
 const spans: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 

@@ -1,6 +1,7 @@
 import { html } from 'hono/html';
 import type { ObjectPage } from '../../../backend/backend.ts';
-import { page, readableBytes } from './page.ts';
+import { readableBytes } from '../../byte_sizes.ts';
+import { page } from './page.ts';
 
 /** One page of a bucket's keys below a prefix, by `/` as if they were folders. */
 export function browsePage(

@@ -2,7 +2,8 @@ import { html } from 'hono/html';
 import type { HtmlEscapedString } from 'hono/utils/html';
 import type { BucketInfo } from '../../../backend/backend.ts';
 import type { ClusterView, DatabaseView, NodeView } from '../cluster_view.ts';
-import { page, readableBytes } from './page.ts';
+import { readableBytes } from '../../byte_sizes.ts';
+import { page } from './page.ts';
 
 /** Whether requests can be served, what runs where, what is short, and the administrator's buckets. */
 export async function overviewPage(

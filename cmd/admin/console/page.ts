@@ -20,19 +20,6 @@ export function page(title: string, body: Html): Html {
     </html>`;
 }
 
-/** Bytes as people read them: three digits and a binary unit. */
-export function readableBytes(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  const digits = unit === 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
-  return `${value.toFixed(digits)} ${units[unit] ?? ''}`;
-}
-
 /** No script, no frame, no form to elsewhere: whatever a page shows can't act. */
 export const pagePolicy =
   "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
