@@ -11,13 +11,14 @@ import {
 import { decodeRepairRow, repairPrefix } from '../backend/distributed/repair_rows.ts';
 import type { GlobalState } from '../backend/global_state.ts';
 import { scanPages } from '../backend/state_rows.ts';
-import type {
-  AuditView,
-  ClusterView,
-  DatabaseView,
-  NodeView,
-  RebalanceView,
-  RepairView,
+import {
+  nothingToMove,
+  type AuditView,
+  type ClusterView,
+  type DatabaseView,
+  type NodeView,
+  type RebalanceView,
+  type RepairView,
 } from './admin/cluster_view.ts';
 
 /** Asking a node for its usage must not hold up the page. */
@@ -178,17 +179,7 @@ function reasonsToMove(row: RebalanceRow): string[] {
 
 function viewRebalance(row: RebalanceRow | undefined, set: MemberSet): RebalanceView {
   const emptying = set.members.some(isEmptying);
-  if (row === undefined) {
-    return {
-      active: emptying,
-      objectsLeft: 0,
-      bytesLeft: 0,
-      etaSeconds: 0,
-      movedObjects: 0,
-      movedBytes: 0,
-      waiting: 0,
-    };
-  }
+  if (row === undefined) return { ...nothingToMove, active: emptying };
   const left = rebalanceLeft(row, Date.now());
   return {
     active: emptying || row.at !== undefined || row.waiting > 0 || !row.fenced,

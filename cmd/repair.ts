@@ -45,22 +45,13 @@ export function startRepair(context: ProcessContext, parts: KeptParts): void {
   const clock = systemClock;
   const timing = defaultTiming;
   const members = (): LiveNodes['members'] => nodes.members;
+  const ports = { contents, state, nodes: members, clock, timing, logger };
   const rowPace = new BytePace(scannedRowsPerSecond, clock);
-  const scanner = new RepairScanner({
-    contents,
-    state,
-    nodes: members,
-    clock,
-    timing,
-    logger,
-    pace: rowPace,
-  });
+  const scanner = new RepairScanner({ ...ports, pace: rowPace });
   const { repairer, mover } = data.keepers({ contents, pace: new BytePace(config.repair.rate, clock) });
   const rebalancer = new Rebalancer({
+    ...ports,
     mover,
-    contents,
-    state,
-    nodes: members,
     members: () => registry.current,
     onEmptied: async (emptied) => {
       await registry.change((set) => {
@@ -76,48 +67,22 @@ export function startRepair(context: ProcessContext, parts: KeptParts): void {
       });
       logger.info({ nodes: emptied.map((member) => member.id) }, 'nodes are empty and may be switched off');
     },
-    clock,
-    logger,
     pace: rowPace,
     downMs: config.repair.down_after,
   });
-  const worker = RepairWorker.open({
-    repairer,
-    scanner,
-    rebalancer,
-    state,
-    clock,
-    logger,
-    randomBytes,
-    holder,
-  });
+  const worker = RepairWorker.open({ ...ports, repairer, scanner, rebalancer, randomBytes, holder });
   lifecycle.add('repair worker', () => worker.close());
 
   const audit = new OrphanAudit({
-    contents,
-    state,
-    nodes: members,
-    clock,
-    timing,
-    logger,
+    ...ports,
     pace: new BytePace(auditedShardsPerSecond, clock),
     everyMs: 24 * 3_600_000,
   });
-  const sweep = new RetiredSweep({
-    contents,
-    state,
-    nodes: members,
-    clock,
-    timing,
-    logger,
-    delayMs: config.gc.delay,
-  });
+  const sweep = new RetiredSweep({ ...ports, delayMs: config.gc.delay });
   const auditor = AuditWorker.open({
+    ...ports,
     audit,
     sweep,
-    state,
-    clock,
-    logger,
     randomBytes,
     holder,
     intervalMs: Math.max(1000, Math.min(longestAuditIntervalMs, config.gc.delay / 2, config.gc.epoch / 8)),

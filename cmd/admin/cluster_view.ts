@@ -67,20 +67,22 @@ export interface AuditView {
   readonly asking: readonly { readonly node: number; readonly orphans: number; readonly shards: number }[];
 }
 
+export const nothingToMove: RebalanceView = {
+  active: false,
+  objectsLeft: 0,
+  bytesLeft: 0,
+  etaSeconds: 0,
+  movedObjects: 0,
+  movedBytes: 0,
+  waiting: 0,
+};
+
 export const nothingToRepair: RepairView = {
   objects: 0,
   bytes: 0,
   etaSeconds: 0,
   bySpare: [],
   reasons: [],
-  rebalance: {
-    active: false,
-    objectsLeft: 0,
-    bytesLeft: 0,
-    etaSeconds: 0,
-    movedObjects: 0,
-    movedBytes: 0,
-    waiting: 0,
-  },
+  rebalance: nothingToMove,
   audit: { halted: false, orphans: 0, deleted: 0, asking: [] },
 };
