@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { AdminClient } from './admin_client.ts';
+import { parseCommand } from './arguments.ts';
+import { parseBytes } from './byte_sizes.ts';
 import { loadConfig } from './config/load.ts';
 import { databaseCommand } from './database_admin/command.ts';
 import { exitCodes, UsageError } from './errors.ts';
@@ -41,7 +42,7 @@ const pollMs = 2000;
 /** `s3d admin ...`: asks an admin listener. @returns the exit code */
 export async function adminCommand(argv: readonly string[], print: (line: string) => void): Promise<number> {
   if (argv[0] === 'db') return databaseCommand(argv.slice(1), print);
-  const { values, positionals } = parse(argv);
+  const { values, positionals } = parseCommand(argv, { name: 'admin', options, usage });
   const [area, verb, ...rest] = positionals;
   const config = await loadConfig(values.config ?? process.env['CONFIG'] ?? 'cluster.toml', {
     basePath: values['base-path'],
@@ -95,33 +96,6 @@ export async function adminCommand(argv: readonly string[], print: (line: string
   }
 }
 
-function parse(argv: readonly string[]): {
-  readonly values: {
-    config?: string;
-    url?: string;
-    address?: string;
-    weight?: string;
-    'base-path'?: string;
-    wait?: boolean;
-    'max-bytes'?: string;
-    'max-objects'?: string;
-    clear?: boolean;
-    account?: string;
-    email?: string;
-    admin?: boolean;
-    policy?: string;
-  };
-  readonly positionals: string[];
-} {
-  try {
-    const args = argv.map((arg) => (/^-[a-z]/.test(arg) ? `-${arg}` : arg));
-    return parseArgs({ args, options, strict: true, allowPositionals: true });
-  } catch (error) {
-    const message = error instanceof Error ? (error.message.split('. ')[0] ?? '') : String(error);
-    throw new UsageError(`admin: ${message.replaceAll('--', '-')}\n${usage}`);
-  }
-}
-
 async function waitRemoved(client: AdminClient, id: number, print: (line: string) => void): Promise<number> {
   let last = '';
   for (;;) {
@@ -144,7 +118,11 @@ async function bucketQuota(
   client: AdminClient,
   command: {
     readonly name: string | undefined;
-    readonly values: ReturnType<typeof parse>['values'];
+    readonly values: {
+      readonly 'max-bytes'?: string;
+      readonly 'max-objects'?: string;
+      readonly clear?: boolean;
+    };
     readonly print: (line: string) => void;
   },
 ): Promise<void> {
@@ -166,25 +144,11 @@ async function bucketQuota(
   print(`objects  ${limit(quota['used_objects'])} of ${limit(quota['max_objects'])}`);
 }
 
-const byteUnits: Readonly<Record<string, number>> = {
-  '': 1,
-  B: 1,
-  KB: 1e3,
-  MB: 1e6,
-  GB: 1e9,
-  TB: 1e12,
-  KiB: 1024,
-  MiB: 1024 ** 2,
-  GiB: 1024 ** 3,
-  TiB: 1024 ** 4,
-};
-
 function bytesOf(text: string): number {
-  const [, digits = '', unit = '-'] = /^(\d+(?:\.\d+)?)\s*([KMGT]?i?B|)$/.exec(text) ?? [];
-  const factor = byteUnits[unit];
-  if (factor === undefined)
+  const bytes = parseBytes(text);
+  if (bytes === undefined)
     throw new UsageError(`admin: -max-bytes expects a size such as 10GiB, got '${text}'`);
-  return Math.floor(Number(digits) * factor);
+  return bytes;
 }
 
 function numberOf(text: string | undefined, what: string): number {

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { argumentsRefusal, withLongFlags } from './arguments.ts';
 import { UsageError } from './errors.ts';
 
 /** What the command line and the environment said; `undefined` where neither did, so that the config file decides. */
@@ -96,8 +97,7 @@ interface Source {
 }
 
 function parseArgv(argv: readonly string[]): Partial<Record<string, string | boolean>> {
-  // `-config x` and `--config x` are the same; a lone `-1` is a value.
-  const args = argv.map((arg) => (/^-[a-z]/.test(arg) ? `-${arg}` : arg));
+  const args = withLongFlags(argv);
   const options = Object.fromEntries(
     flagTable.map((row) => [
       row.flag,
@@ -119,8 +119,7 @@ function parseArgv(argv: readonly string[]): Partial<Record<string, string | boo
     const { values } = parseArgs({ args: joined, options, strict: true, allowPositionals: false });
     return values;
   } catch (error) {
-    const message = error instanceof Error ? (error.message.split('. ')[0] ?? '') : String(error);
-    throw new UsageError(`${message.replaceAll('--', '-')}; 's3d help' lists the flags`);
+    throw new UsageError(`${argumentsRefusal(error)}; 's3d help' lists the flags`);
   }
 }
 

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { stringify } from 'smol-toml';
+import { parseCommand } from './arguments.ts';
 import { loadClusterSecret } from './certificates/cluster_secret.ts';
 import { CertificateError } from './certificates/errors.ts';
 import { loadConfig } from './config/load.ts';
@@ -29,7 +29,7 @@ interface Fetched {
 
 /** `s3d join`: makes this host's config from the cluster's. @returns what to tell the operator */
 export async function joinCommand(argv: readonly string[]): Promise<string> {
-  const { values, positionals } = parse(argv);
+  const { values, positionals } = parseCommand(argv, { name: 'join', options, usage });
   const [address] = positionals;
   if (address === undefined || positionals.length !== 1 || !URL.canParse(address)) {
     throw new UsageError(`join: the URL of an admin listener expected\n${usage}`);
@@ -90,24 +90,5 @@ async function fetchConfig(
       throw new UsageError(`join: ${caFile}: there is no such file; copy it from a host of the cluster`);
     }
     throw error;
-  }
-}
-
-function parse(argv: readonly string[]): {
-  readonly values: {
-    readonly config: string;
-    readonly node?: string;
-    readonly address?: string;
-    readonly 'base-path': string;
-    readonly region: string;
-  };
-  readonly positionals: string[];
-} {
-  try {
-    const args = argv.map((arg) => (/^-[a-z]/.test(arg) ? `-${arg}` : arg));
-    return parseArgs({ args, options, strict: true, allowPositionals: true });
-  } catch (error) {
-    const message = error instanceof Error ? (error.message.split('. ')[0] ?? '') : String(error);
-    throw new UsageError(`join: ${message.replaceAll('--', '-')}\n${usage}`);
   }
 }

@@ -1,5 +1,5 @@
-import { parseArgs } from 'node:util';
 import { BackupDamagedError } from '../../s3db/backup_file.ts';
+import { parseCommand } from '../arguments.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import { exitCodes, UsageError } from '../errors.ts';
@@ -37,14 +37,14 @@ type Print = (line: string) => void;
 
 interface Call {
   readonly config: Config;
-  readonly values: ReturnType<typeof parse>['values'];
+  readonly values: ReturnType<typeof parseCommand<typeof options>>['values'];
   readonly rest: readonly string[];
   readonly print: Print;
 }
 
 /** `s3d admin db ...`. @returns the exit code */
 export async function databaseCommand(argv: readonly string[], print: Print): Promise<number> {
-  const { values, positionals } = parse(argv);
+  const { values, positionals } = parseCommand(argv, { name: 'admin db', options, usage });
   const [verb, ...rest] = positionals;
   if (verb === undefined || verb === 'help') {
     print(usage);
@@ -171,14 +171,4 @@ function fileOf(rest: readonly string[]): string {
   const [file] = rest;
   if (file === undefined || rest.length > 1) throw new UsageError('admin db: one file expected');
   return file;
-}
-
-function parse(argv: readonly string[]) {
-  try {
-    const args = argv.map((arg) => (/^-[a-z]/.test(arg) ? `-${arg}` : arg));
-    return parseArgs({ args, options, strict: true, allowPositionals: true });
-  } catch (error) {
-    const message = error instanceof Error ? (error.message.split('. ')[0] ?? '') : String(error);
-    throw new UsageError(`admin db: ${message.replaceAll('--', '-')}\n${usage}`);
-  }
 }
