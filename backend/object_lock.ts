@@ -21,7 +21,12 @@ export function encodeLockConfiguration(configuration: LockConfiguration): strin
 /** Undefined where the bucket has no object lock. */
 export function lockConfigurationOf(bucket: Pick<Bucket, 'settings'>): LockConfiguration | undefined {
   const text = bucket.settings.get('object-lock');
-  return text === undefined ? undefined : (JSON.parse(text) as LockConfiguration);
+  return text === undefined ? undefined : parseLockConfiguration(text);
+}
+
+/** Of the setting's text, as `encodeLockConfiguration` makes it. */
+export function parseLockConfiguration(text: string): LockConfiguration {
+  return JSON.parse(text) as LockConfiguration;
 }
 
 /** The retention by default of a version that is made at `madeMs`. */

@@ -8,7 +8,18 @@ describe('sizes in bytes', () => {
   });
 
   it('are nothing else', () => {
-    for (const text of ['', 'GiB', '10gib', '10 Gi', '-1B', '1e3', '.5MB', '10iB', '1 GiB/s', '1constructor']) {
+    for (const text of [
+      '',
+      'GiB',
+      '10gib',
+      '10 Gi',
+      '-1B',
+      '1e3',
+      '.5MB',
+      '10iB',
+      '1 GiB/s',
+      '1constructor',
+    ]) {
       expect(parseBytes(text), text).toBeUndefined();
     }
   });

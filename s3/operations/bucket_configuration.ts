@@ -1,10 +1,10 @@
 import type { BucketInfo } from '../../backend/backend.ts';
-import { authorize } from '../authorization.ts';
 import { S3Error, type S3ErrorCode } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { xmlReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
 import { root } from '../xml/write.ts';
+import { bucketRequest } from './bucket_request.ts';
 
 /**
  * Reads of bucket configuration that can't be set yet. They answer what S3 answers for a bucket on which nothing was
@@ -31,11 +31,7 @@ function empty(name: string, action: string, document: string): Operation {
 }
 
 function readableBucket(call: Call, action: string): Promise<BucketInfo> {
-  return call.services.backend.headBucket({
-    bucket: call.bucket,
-    authorize: authorize(call, action),
-    signal: call.signal,
-  });
+  return call.services.backend.headBucket(bucketRequest(call, action));
 }
 
 export const getBucketAccelerate = empty(

@@ -1,16 +1,16 @@
 import { PolicyError } from '../../auth/bucket_policy/error.ts';
 import { isPublicPolicy } from '../../auth/bucket_policy/public_policy.ts';
-import type { Bucket } from '../../backend/backend.ts';
 import { isPublicAcl } from '../access/acl.ts';
 import { hasAcls, isBlocked, shownBucketAcl } from '../access/bucket_access.ts';
-import { authorize } from '../authorization.ts';
 import { S3Error } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { emptyReply, xmlReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
-import { readXmlBody } from '../request/xml_body.ts';
 import { element, root } from '../xml/write.ts';
+import { bucketRequest } from './bucket_request.ts';
+import { deleteSetting, putSetting } from './bucket_setting.ts';
 
+const setting = 'policy';
 /** A little more than a policy may have, so that one that is too long is told so in its own words. */
 const maxBodyBytes = 64 * 1024;
 
@@ -18,47 +18,37 @@ const maxBodyBytes = 64 * 1024;
 export const getBucketPolicy: Operation = {
   name: 'GetBucketPolicy',
   async handle(call) {
-    const { settings } = await find(call, 's3:GetBucketPolicy');
-    const body = settings.get('policy');
+    const { backend } = call.services;
+    const { settings } = await backend.headBucket(bucketRequest(call, 's3:GetBucketPolicy'));
+    const body = settings.get(setting);
     if (body === undefined) throw new S3Error('NoSuchBucketPolicy', '', { BucketName: call.bucket });
     return { status: 200, headers: { 'content-type': 'application/json' }, body };
   },
 };
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketPolicy.html */
-export const putBucketPolicy: Operation = {
-  name: 'PutBucketPolicy',
-  async handle(call) {
-    const check = authorize(call, 's3:PutBucketPolicy');
-    await find(call, 's3:PutBucketPolicy');
-    const text = await readPolicyText(call);
+export const putBucketPolicy: Operation = putSetting('PutBucketPolicy', {
+  setting,
+  action: 's3:PutBucketPolicy',
+  digestRequired: false,
+  maxBytes: maxBodyBytes,
+  status: 204,
+  read: (body, call) => {
+    const text = decodePolicyText(body);
     const isPublic = isPublicPolicy(compile(call, text));
-    await call.services.backend.updateBucketSettings({
-      bucket: call.bucket,
-      authorize: check,
-      signal: call.signal,
-      change: (bucket) => {
-        if (isPublic && isBlocked(bucket, 'BlockPublicPolicy')) throw new S3Error('AccessDenied');
-        return { policy: text };
-      },
-    });
-    return emptyReply(204);
+    return (bucket) => {
+      if (isPublic && isBlocked(bucket, 'BlockPublicPolicy')) throw new S3Error('AccessDenied');
+      return text;
+    };
   },
-};
+});
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucketPolicy.html */
-export const deleteBucketPolicy: Operation = {
-  name: 'DeleteBucketPolicy',
-  async handle(call) {
-    await call.services.backend.updateBucketSettings({
-      bucket: call.bucket,
-      authorize: authorize(call, 's3:DeleteBucketPolicy'),
-      signal: call.signal,
-      change: () => ({ policy: undefined }),
-    });
-    return emptyReply(204);
-  },
-};
+export const deleteBucketPolicy: Operation = deleteSetting('DeleteBucketPolicy', {
+  setting,
+  action: 's3:DeleteBucketPolicy',
+  reply: () => emptyReply(204),
+});
 
 /**
  * Whether the bucket is public by its policy or its ACL. Where it has no policy, that is answered all the same.
@@ -67,11 +57,12 @@ export const deleteBucketPolicy: Operation = {
 export const getBucketPolicyStatus: Operation = {
   name: 'GetBucketPolicyStatus',
   async handle(call) {
-    const bucket = await find(call, 's3:GetBucketPolicyStatus');
-    const text = bucket.settings.get('policy');
+    const { backend, policies } = call.services;
+    const bucket = await backend.headBucket(bucketRequest(call, 's3:GetBucketPolicyStatus'));
+    const text = bucket.settings.get(setting);
     const byPolicy =
       text !== undefined &&
-      isPublicPolicy(call.services.policies.of(text, bucket.name)) &&
+      isPublicPolicy(policies.of(text, bucket.name)) &&
       !isBlocked(bucket, 'RestrictPublicBuckets');
     const byAcl =
       (bucket.public || (hasAcls(bucket) && isPublicAcl(shownBucketAcl(bucket)))) &&
@@ -80,19 +71,11 @@ export const getBucketPolicyStatus: Operation = {
   },
 };
 
-function find(call: Call, action: string): Promise<Bucket> {
-  return call.services.backend.headBucket({
-    bucket: call.bucket,
-    authorize: authorize(call, action),
-    signal: call.signal,
-  });
-}
-
-async function readPolicyText(call: Call): Promise<string> {
-  const bytes = await readXmlBody(call, { maxBytes: maxBodyBytes });
+function decodePolicyText(body: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return new TextDecoder('utf-8', { fatal: true }).decode(body);
   } catch {
+    // The decoder's only refusal.
     throw new S3Error('MalformedPolicy', 'Policies must be UTF-8.');
   }
 }

@@ -1,13 +1,13 @@
-import type { BucketSetting } from '../../backend/backend.ts';
-import { authorize } from '../authorization.ts';
+import type { Bucket, BucketSetting } from '../../backend/backend.ts';
 import { S3Error, type S3ErrorCode } from '../errors.ts';
 import type { Call } from '../exchange.ts';
 import { emptyReply, xmlReply, type Reply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
 import { readXmlBody } from '../request/xml_body.ts';
+import { bucketRequest } from './bucket_request.ts';
 
-/** Longest configuration document. */
-const maxXmlBytes = 256 * 1024;
+/** Longest configuration document, unless a setting says otherwise. */
+const defaultMaxBytes = 256 * 1024;
 
 interface SettingOptions {
   readonly setting: BucketSetting;
@@ -15,28 +15,34 @@ interface SettingOptions {
   readonly action: string;
 }
 
+/** Undefined: the setting is to be absent. A function makes it of the bucket as it stands when it is changed. */
+type SettingText = string | undefined | ((bucket: Bucket) => string | undefined);
+
 /** A PUT of a document that is checked and kept as one setting of the bucket. */
 export function putSetting(
   name: string,
   options: SettingOptions & {
     /** Whether S3 wants a Content-MD5 or a checksum; default: it does. */
     readonly digestRequired?: boolean;
+    /** Of the document; default: 256 KiB. */
+    readonly maxBytes?: number;
+    /** Of the answer; default: 200. */
+    readonly status?: 200 | 204;
     /** Checks the document and makes the setting's text of it; undefined where the document asks for nothing. */
-    readonly read: (xml: Uint8Array, call: Call) => string | undefined | Promise<string | undefined>;
+    readonly read: (body: Uint8Array, call: Call) => SettingText | Promise<SettingText>;
   },
 ): Operation {
   return {
     name,
     async handle(call) {
       // Who may not set it learns nothing of what would be wrong with the document.
-      await call.services.backend.headBucket(requestOf(call, options));
-      const xml = await readXmlBody(call, {
-        maxBytes: maxXmlBytes,
+      await call.services.backend.headBucket(bucketRequest(call, options.action));
+      const body = await readXmlBody(call, {
+        maxBytes: options.maxBytes ?? defaultMaxBytes,
         digestRequired: options.digestRequired ?? true,
       });
-      const text = await options.read(xml, call);
-      await change(call, options, text);
-      return emptyReply(200);
+      await change(call, options, await options.read(body, call));
+      return emptyReply(options.status ?? 200);
     },
   };
 }
@@ -53,7 +59,7 @@ export function getSetting(
   return {
     name,
     async handle(call) {
-      const bucket = await call.services.backend.headBucket(requestOf(call, options));
+      const bucket = await call.services.backend.headBucket(bucketRequest(call, options.action));
       const text = bucket.settings.get(options.setting);
       if (text !== undefined) return xmlReply(options.write(text));
       const { absent } = options;
@@ -77,13 +83,9 @@ export function deleteSetting(
   };
 }
 
-async function change(call: Call, options: SettingOptions, text: string | undefined): Promise<void> {
+async function change(call: Call, options: SettingOptions, text: SettingText): Promise<void> {
   await call.services.backend.updateBucketSettings({
-    ...requestOf(call, options),
-    change: () => ({ [options.setting]: text }),
+    ...bucketRequest(call, options.action),
+    change: (bucket) => ({ [options.setting]: typeof text === 'function' ? text(bucket) : text }),
   });
-}
-
-function requestOf(call: Call, options: SettingOptions) {
-  return { bucket: call.bucket, authorize: authorize(call, options.action), signal: call.signal };
 }

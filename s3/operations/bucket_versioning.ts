@@ -1,10 +1,10 @@
-import { authorize } from '../authorization.ts';
 import { S3Error } from '../errors.ts';
 import { emptyReply, xmlReply } from '../http/reply.ts';
 import type { Operation } from '../operation.ts';
 import { readXmlBody } from '../request/xml_body.ts';
 import { readXml } from '../xml/read.ts';
 import { element, root } from '../xml/write.ts';
+import { bucketRequest } from './bucket_request.ts';
 
 const maxXmlBytes = 64 * 1024;
 const statuses: readonly string[] = ['Enabled', 'Suspended'];
@@ -14,11 +14,7 @@ const mfaStatuses: readonly string[] = ['Enabled', 'Disabled'];
 export const getBucketVersioning: Operation = {
   name: 'GetBucketVersioning',
   async handle(call) {
-    const { settings } = await call.services.backend.headBucket({
-      bucket: call.bucket,
-      authorize: authorize(call, 's3:GetBucketVersioning'),
-      signal: call.signal,
-    });
+    const { settings } = await call.services.backend.headBucket(bucketRequest(call, 's3:GetBucketVersioning'));
     return xmlReply(root('VersioningConfiguration', element('Status', settings.get('versioning'))));
   },
 };
@@ -43,9 +39,7 @@ export const putBucketVersioning: Operation = {
     if (status === undefined) throw new S3Error('IllegalVersioningConfigurationException');
     if (!statuses.includes(status)) throw new S3Error('MalformedXML');
     await call.services.backend.updateBucketSettings({
-      bucket: call.bucket,
-      authorize: authorize(call, 's3:PutBucketVersioning'),
-      signal: call.signal,
+      ...bucketRequest(call, 's3:PutBucketVersioning'),
       change: ({ settings }) => {
         if (status === 'Suspended' && settings.has('object-lock')) {
           throw new S3Error(
