@@ -14,7 +14,9 @@ const mfaStatuses: readonly string[] = ['Enabled', 'Disabled'];
 export const getBucketVersioning: Operation = {
   name: 'GetBucketVersioning',
   async handle(call) {
-    const { settings } = await call.services.backend.headBucket(bucketRequest(call, 's3:GetBucketVersioning'));
+    const { settings } = await call.services.backend.headBucket(
+      bucketRequest(call, 's3:GetBucketVersioning'),
+    );
     return xmlReply(root('VersioningConfiguration', element('Status', settings.get('versioning'))));
   },
 };
