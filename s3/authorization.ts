@@ -2,7 +2,7 @@ import type { Authorize, Bucket, ExistingObject, Owner } from '../backend/backen
 import { BackendError } from '../backend/errors.ts';
 import { isGranted } from '../auth/policy.ts';
 import { conditionValues } from './access/condition_keys.ts';
-import { isAllowed } from './access/decide.ts';
+import { decide, type Decision } from './access/decide.ts';
 import { headerTags } from './access/request_tags.ts';
 import { S3Error } from './errors.ts';
 import type { Call } from './exchange.ts';
@@ -19,7 +19,7 @@ export interface AccessSubject {
   readonly requestTags?: ReadonlyMap<string, string>;
 }
 
-function permits(
+function decisionOn(
   call: Call,
   action: string,
   where: {
@@ -27,10 +27,10 @@ function permits(
     readonly object: ExistingObject | undefined;
     readonly subject: AccessSubject;
   },
-): boolean {
+): Decision {
   const { caller, services } = call;
   const { bucket, object, subject } = where;
-  return isAllowed(
+  return decide(
     {
       credential: caller.kind === 'signed' ? caller.credential : undefined,
       action,
@@ -87,7 +87,9 @@ function authorizing(
     } else {
       call.access.bucket = bucket;
     }
-    if (!permits(call, action, { bucket, object, subject })) throw accessDenied();
+    const decision = decisionOn(call, action, { bucket, object, subject });
+    if (decision === 'refused') throw accessDenied();
+    if (decision === 'by ACL') call.access.aclRequired = true;
     if (expectedOwner !== undefined && expectedOwner !== bucket.owner.id) throw accessDenied();
   };
 }
@@ -103,7 +105,11 @@ export async function readingObject<T extends object>(
 ): Promise<T> {
   const check = authorize(call, action);
   const mayTell = (bucket: Bucket): boolean =>
-    permits(call, 's3:ListBucket', { bucket, object: undefined, subject: { key: '', prefix: call.key } });
+    decisionOn(call, 's3:ListBucket', {
+      bucket,
+      object: undefined,
+      subject: { key: '', prefix: call.key },
+    }) !== 'refused';
   let seen: Bucket | undefined;
   let denied: S3Error | undefined;
   try {

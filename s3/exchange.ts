@@ -72,6 +72,8 @@ export interface Call {
 export interface AccessNotes {
   /** The bucket of the request's address, as it was when access was decided. */
   bucket?: Bucket;
+  /** It was allowed by an ACL alone. */
+  aclRequired?: boolean;
   /** What a copy reads. */
   source?: { readonly bucket: Bucket; readonly key: string; readonly versionId: string | undefined };
   /** Key by key, what became of a deletion of many. */

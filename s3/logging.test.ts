@@ -7,12 +7,14 @@ import { alice, aliceOwner, bob, createHarness, type Harness, textOf } from './t
 
 let s3: Harness;
 let log: AccessLog;
-let warnings: { readonly fields: object; readonly message: string }[];
+let warnings: { readonly fields: Readonly<Record<string, unknown>>; readonly message: string }[];
 
 function open(options: Partial<AccessLogOptions> = {}): void {
   warnings = [];
   const memory = new MemoryBackend();
-  const warn = (fields: object, message: string): void => void warnings.push({ fields, message });
+  const warn = (fields: object, message: string): void => {
+    warnings.push({ fields: { ...fields }, message });
+  };
   log = new AccessLog({
     backend: memory,
     clock: () => Date.UTC(2026, 1, 6, 0, 0, 38),
@@ -155,6 +157,15 @@ describe('the logging of a bucket', () => {
     ]);
   });
 
+  it('tells what only an ACL allowed', async () => {
+    await configure('source', 'logs');
+    await s3.send({ method: 'PUT', target: '/source?acl', headers: { 'x-amz-acl': 'public-read' } });
+    await s3.send({ target: '/source', as: bob });
+    await s3.send({ target: '/source' });
+    await log.close();
+    expect(linesAbout('REST.GET.BUCKET').map((line) => line.split(' ').at(-1))).toEqual(['Yes', '-']);
+  });
+
   it('tells the source of a copy that it was read, and each key of a long deletion', async () => {
     await configure('source', 'logs');
     await s3.send({ method: 'PUT', target: '/source/k', body: 'hello' });
@@ -187,6 +198,7 @@ describe('the logging of a bucket', () => {
     await log.close();
     expect(lines().length).toBeGreaterThan(0);
     expect(lines().length).toBeLessThan(4);
+    expect(warnings.map(({ message }) => message)).toEqual(['access records were dropped']);
   });
 
   it('puts records under the day of their event or of their delivery', async () => {
@@ -219,7 +231,7 @@ describe('the logging of a bucket', () => {
     };
     await s3.send({ target: '/source/k' });
     await expect.poll(() => linesAbout('REST.GET.OBJECT').length, { timeout: 10_000 }).toBe(1);
-    expect(warnings).toHaveLength(1);
+    expect(warnings.map(({ fields }) => String(fields['err']))).toEqual(['BackendError: away']);
   });
 
   it('asks the target for leave at each delivery', async () => {

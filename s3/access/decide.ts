@@ -39,24 +39,32 @@ export interface AccessQuestion {
  * Everything else is refused. The public access block takes away from 3 and 4 what is public.
  */
 export function isAllowed(question: AccessQuestion, policies: Policies): boolean {
+  return decide(question, policies) !== 'refused';
+}
+
+/** `by ACL`: nothing else allows it. */
+export type Decision = 'refused' | 'allowed' | 'by ACL';
+
+/** The same, with what it hangs on. */
+export function decide(question: AccessQuestion, policies: Policies): Decision {
   const { credential, action, bucket, object } = question;
   const inBucketAccount = credential?.accountId === bucket.owner.id;
   const granted = credential !== undefined && isGranted(credential.policy, action, bucket.name);
   if (policyActions.has(action)) {
-    if (!inBucketAccount) return false;
-    if (granted && isRoot(credential)) return true;
+    if (!inBucketAccount) return 'refused';
+    if (granted && isRoot(credential)) return 'allowed';
   }
   const allowedBy = policyAnswer(question, policies);
-  if (allowedBy.denied) return false;
+  if (allowedBy.denied) return 'refused';
   const withAcls = hasAcls(bucket);
   const ownerId =
     withAcls && object !== undefined && belongsToObjectOwner(action) ? object.owner.id : bucket.owner.id;
-  if (granted && credential.accountId === ownerId) return true;
+  if (granted && credential.accountId === ownerId) return 'allowed';
   if (ownerId === bucket.owner.id && allowedBy.allowed) {
-    if (credential === undefined || inBucketAccount || granted) return true;
+    if (credential === undefined || inBucketAccount || granted) return 'allowed';
   }
-  if (isPublicByConfiguration(question, ownerId)) return true;
-  return withAcls && aclAllows(question, { ownerId, granted });
+  if (isPublicByConfiguration(question, ownerId)) return 'allowed';
+  return withAcls && aclAllows(question, { ownerId, granted }) ? 'by ACL' : 'refused';
 }
 
 function resourceArn(bucket: string, key: string): string {

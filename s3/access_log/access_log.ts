@@ -61,6 +61,7 @@ export class AccessLog {
   readonly #due: Batch[] = [];
   readonly #working = new Set<Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
+  #dropTimer: NodeJS.Timeout | undefined;
   #lanes = 0;
   #lookingFor = 0;
   #heldBytes = 0;
@@ -104,6 +105,7 @@ export class AccessLog {
       await Promise.all(this.#working);
       for (const [name, batch] of this.#batches) this.#flush(name, batch);
     } while (this.#working.size > 0);
+    this.#tellDropped();
   }
 
   #add(bucket: Bucket, make: () => readonly AccessRecord[]): void {
@@ -218,14 +220,17 @@ export class AccessLog {
   }
 
   #drop(records: number): void {
-    if (this.#dropped === 0) {
-      // Told once for all that is dropped meanwhile.
-      setTimeout(() => {
-        this.#options.logger.warn({ records: this.#dropped }, 'access records were dropped');
-        this.#dropped = 0;
-      }, 1_000).unref();
-    }
     this.#dropped += records;
+    // Told once for all that is dropped meanwhile.
+    this.#dropTimer ??= setTimeout(() => this.#tellDropped(), 1_000).unref();
+  }
+
+  #tellDropped(): void {
+    clearTimeout(this.#dropTimer);
+    this.#dropTimer = undefined;
+    if (this.#dropped === 0) return;
+    this.#options.logger.warn({ records: this.#dropped }, 'access records were dropped');
+    this.#dropped = 0;
   }
 
   #unique(): string {

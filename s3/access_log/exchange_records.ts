@@ -83,6 +83,7 @@ function commonFields(exchange: Exchange, bucket: Bucket, answered: { readonly a
     authentication:
       signed === undefined || signed.authType === 'POST' ? undefined : authentications[signed.authType],
     host: headers.get('host'),
+    aclRequired: exchange.access.aclRequired === true,
   };
 }
 

@@ -25,6 +25,8 @@ export interface AccessRecord {
   readonly signature: 'SigV4' | undefined;
   readonly authentication: 'AuthHeader' | 'QueryString' | undefined;
   readonly host: string | undefined;
+  /** It was allowed by an ACL and by nothing else. */
+  readonly aclRequired: boolean;
 }
 
 /**
@@ -58,7 +60,7 @@ export function recordLine(record: AccessRecord): string {
     word(record.host),
     '-',
     '-',
-    '-',
+    record.aclRequired ? 'Yes' : '-',
   ];
   return `${fields.join(' ')}\n`;
 }

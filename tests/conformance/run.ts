@@ -114,7 +114,7 @@ email = "tenant@example.com"
 key_file = "../encryption.keys"
 
 [logging]
-interval = "4s"
+interval = "5s"
 
 [lifecycle]
 debug_day = "${lifecycleDayS}s"
