@@ -9,7 +9,7 @@ CAMPAIGN_MINUTES ?= 5
 INSTALLED := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test check e2e e2e-membership crash-mutants e2e-large bench bench-memory bench-s3db bench-keys bench-faults sim sim-many campaign campaign-db campaign-cluster conformance build clean
+.PHONY: help run cluster test check e2e crash-mutants e2e-large bench bench-memory bench-s3db bench-keys bench-faults sim sim-many campaign campaign-db campaign-cluster conformance build clean
 .PHONY: bench-policy bench-storage kill-node crash-points
 
 help: ## list the targets
@@ -46,9 +46,6 @@ e2e: $(WASM) ## real processes and real clients (aws-cli, boto3, AWS SDK, rclone
 
 e2e-large: $(WASM) ## files of up to 1 GB by every client (minutes; not part of CI)
 	vitest run --config tests/e2e-large/vitest.config.ts
-
-e2e-membership: $(WASM) ## real processes: a wiped node, a joining one, one that is removed (not part of CI yet)
-	MEMBERSHIP=1 vitest run --config tests/e2e/vitest.config.ts tests/e2e/membership.test.ts
 
 crash-points: $(WASM) ## stop a simulated machine at every write and sync of log and shard store
 	node tests/crash/run.ts

@@ -4,8 +4,6 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['tests/e2e/**/*.test.ts'],
-    // Not yet seen to pass as a whole: `make e2e-membership`.
-    exclude: process.env['MEMBERSHIP'] === undefined ? ['tests/e2e/membership.test.ts'] : [],
     globalSetup: ['tests/e2e/install_clients.ts'],
     fileParallelism: false,
     testTimeout: 240_000,

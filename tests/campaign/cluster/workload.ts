@@ -81,7 +81,9 @@ export class Workload {
       if (first !== undefined && !fits(first, possible)) {
         onViolation(`at the end ${key} holds ${describe(first)}, not one of ${names(possible)}`);
       }
-      if (new Set(answers.map(describe)).size > 1) onViolation(`gateways disagree about ${key}`);
+      // An error's body names its request, so only that of an object can be compared.
+      const said = answers.map((answer) => (answer.status === 200 ? describe(answer) : `${answer.status}`));
+      if (new Set(said).size > 1) onViolation(`gateways disagree about ${key}: ${said.join(', ')}`);
       this.counts.verified += 1;
     }
     await this.#verifyListing();
