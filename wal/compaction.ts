@@ -74,7 +74,8 @@ interface MovedShard {
  * 1. Blocks are copied. Nothing names the copies yet.
  * 2. For each shard concerned, a close with the next revision names the new places. Tombstones that still cover
  *    something elsewhere are copied. The index follows, unless the shard was deleted or replaced meanwhile.
- * 3. The index is written, with a note that the segment is about to go.
+ * 3. The index is written, with a note that the segment is about to go. Replay would find the copies without it; this way
+ *    no stored index ever points at a segment that is gone, and none is taken for lost.
  * 4. The segment is unlinked, and the directory synced.
  * 5. Only now do tombstones lose their reason that covered closes in this segment.
  */

@@ -49,6 +49,16 @@ export const mutants: readonly Mutant[] = [
     only: 'log',
   },
   {
+    name: 'a failed creation uses up its number',
+    bug: 'A segment whose creation found no space comes back empty in front of the one that was made instead.',
+    file: 'wal/log.ts',
+    find: `    const id = this.#nextSegment;
+    const created`,
+    replace: `    const id = this.#nextSegment++;
+    const created`,
+    only: 'log',
+  },
+  {
     name: 'a group that found no space stays',
     bug: 'What was written of a group that found no space is not cut off.',
     file: 'wal/log.ts',
@@ -119,15 +129,6 @@ export const mutants: readonly Mutant[] = [
     file: 'wal/shard_store.ts',
     find: `if (before(point, least)) least = point;`,
     replace: `if (before(point, least)) least = this.#log.end;`,
-    only: 'store',
-  },
-  {
-    name: 'dropped before the index knows',
-    bug: 'A segment is unlinked before the index that points at the copies is written.',
-    file: 'wal/compaction.ts',
-    find: `  await source.checkpoint();
-  await log.dropSegment(segment);`,
-    replace: `  await log.dropSegment(segment);`,
     only: 'store',
   },
   {
