@@ -11,6 +11,7 @@ import {
 import type { BucketSetting } from '../backend.ts';
 import { encodeLifecycle, type LifecycleRule } from '../lifecycle/rules.ts';
 import type { Engine } from './engine.ts';
+import type { ObjectChange } from './object_changes.ts';
 import { openFixture, type Fixture } from './testing/fixture.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
@@ -18,9 +19,17 @@ const all = { form: 'filter' } as const;
 let nowMs: number;
 let fixture: Fixture;
 let engine: Engine;
+let seen: ObjectChange[];
 beforeEach(async () => {
   nowMs = Date.UTC(2026, 0, 1, 12);
+  seen = [];
   fixture = await openFixture({
+    observers: [
+      () => (change) => {
+        seen.push(change);
+        return { operations: [] };
+      },
+    ],
     clock: () => nowMs,
     monotonicClock: () => nowMs,
     lifecycle: { tickMs: 3_600_000, rowsPerPage: 4 },
@@ -218,6 +227,32 @@ describe('lifecycle rules', () => {
     await pass(other);
     expect(starts[0]).toBeDefined();
     expect(await keysOf(other, bucket)).toEqual([]);
+  });
+
+  it('let observers know what they do, and by how much buckets shrink', async () => {
+    const plain = await newBucket([{ filter: all, expiration: { days: 1 } }]);
+    const kept = await newBucket(
+      [{ filter: all, expiration: { days: 1 }, noncurrentExpiration: { days: 1 } }],
+      versioned,
+    );
+    await put(engine, { bucket: plain, key: 'a' }, 'four');
+    const { versionId } = await put(engine, { bucket: kept, key: 'b' }, 'eleven char');
+    seen.length = 0;
+    nowMs += 2 * dayMs;
+    await pass();
+    nowMs += 2 * dayMs;
+    await pass();
+    const inBucket = (name: string): ObjectChange[] => seen.filter(({ bucket }) => bucket.name === name);
+    const summary = (change: ObjectChange) => [change.event, change.key, change.growth];
+    expect(inBucket(plain).map(summary)).toEqual([
+      ['LifecycleExpiration:Delete', 'a', { bytes: -4, versions: -1 }],
+    ]);
+    expect(inBucket(kept).map(summary)).toEqual([
+      ['LifecycleExpiration:DeleteMarkerCreated', 'b', { bytes: 0, versions: 0 }],
+      ['LifecycleExpiration:Delete', 'b', { bytes: -11, versions: -1 }],
+    ]);
+    expect(inBucket(plain)[0]?.versionId).toBeUndefined();
+    expect(inBucket(kept)[1]?.versionId).toBe(versionId);
   });
 
   it('are told with the objects that they will delete', async () => {
