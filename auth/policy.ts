@@ -1,38 +1,9 @@
 import type { PolicyGrant } from './credentials.ts';
+import { matchesTokens, wildcardTokens } from './wildcard.ts';
 
-const star = 0x2a;
-const questionMark = 0x3f;
-
-/**
- * Whether a whole text matches a pattern in which `*` stands for any run of characters and `?` for any one.
- *
- * Going back to the last `*` is enough, so the time is at most pattern length times text length, whatever the
- * pattern: a pattern of many stars can't make it explode.
- */
+/** Whether a whole text matches a pattern in which `*` stands for any run of characters and `?` for any one. */
 export function matchesWildcard(pattern: string, text: string): boolean {
-  let patternAt = 0;
-  let textAt = 0;
-  let lastStar = -1;
-  let starTextAt = 0;
-  while (textAt < text.length) {
-    const expected = patternAt < pattern.length ? pattern.charCodeAt(patternAt) : -1;
-    if (expected === star) {
-      lastStar = patternAt;
-      starTextAt = textAt;
-      patternAt += 1;
-    } else if (expected === questionMark || expected === text.charCodeAt(textAt)) {
-      patternAt += 1;
-      textAt += 1;
-    } else if (lastStar >= 0) {
-      starTextAt += 1;
-      textAt = starTextAt;
-      patternAt = lastStar + 1;
-    } else {
-      return false;
-    }
-  }
-  while (pattern.charCodeAt(patternAt) === star) patternAt += 1;
-  return patternAt === pattern.length;
+  return matchesTokens(wildcardTokens(pattern, { wildcards: true }), text);
 }
 
 /**

@@ -1,5 +1,5 @@
-const anyRun = -1;
-const anyOne = -2;
+import { anyRun, matchesTokens, wildcardTokens, type WildcardTokens } from '../wildcard.ts';
+
 const variable = /\$\{([^}]*)\}/g;
 const literals: ReadonlySet<string> = new Set(['*', '?', '$']);
 
@@ -9,7 +9,7 @@ export type ResolveVariable = (name: string) => string | undefined;
 /** Tests a whole text. */
 export type PatternTest = (text: string, resolve: ResolveVariable) => boolean;
 
-type Piece = readonly number[] | { readonly variable: string; readonly fallback: string | undefined };
+type Piece = WildcardTokens | { readonly variable: string; readonly fallback: string | undefined };
 
 /**
  * Compiles a pattern of a policy: `*` stands for any run of characters, `?` for any one, `${name}` for a value of the
@@ -53,7 +53,7 @@ function piecesOf(
 ): Piece[] {
   const pieces: Piece[] = [];
   let at = 0;
-  const literal = (text: string): void => void pieces.push(codesOf(options.fold(text), options.wildcards));
+  const literal = (text: string): void => void pieces.push(wildcardTokens(options.fold(text), options));
   if (options.variables) {
     for (const match of source.matchAll(variable)) {
       literal(source.slice(at, match.index));
@@ -67,18 +67,10 @@ function piecesOf(
 }
 
 function variablePiece(inside: string): Piece {
-  if (literals.has(inside)) return codesOf(inside, false);
+  if (literals.has(inside)) return wildcardTokens(inside, { wildcards: false });
   const match = /^\s*([A-Za-z0-9]+:[^\s,']+)\s*(?:,\s*'([^']*)'\s*)?$/.exec(inside);
   if (match?.[1] === undefined) throw new RangeError('a policy variable is not well-formed');
   return { variable: match[1].toLowerCase(), fallback: match[2] };
-}
-
-function codesOf(text: string, wildcards: boolean): number[] {
-  return Array.from({ length: text.length }, (_, at) => {
-    const code = text.charCodeAt(at);
-    if (!wildcards) return code;
-    return code === 0x2a ? anyRun : code === 0x3f ? anyOne : code;
-  });
 }
 
 function resolvePieces(
@@ -94,34 +86,7 @@ function resolvePieces(
     }
     const value = resolve(piece.variable) ?? piece.fallback;
     if (value === undefined) return undefined;
-    for (const code of codesOf(fold(value), false)) tokens.push(code);
+    for (const code of wildcardTokens(fold(value), { wildcards: false })) tokens.push(code);
   }
   return tokens;
-}
-
-/** Goes back to the last star only, so the time is at most one length times the other. */
-function matchesTokens(tokens: readonly number[], text: string): boolean {
-  let at = 0;
-  let textAt = 0;
-  let lastStar = -1;
-  let starTextAt = 0;
-  while (textAt < text.length) {
-    const token = tokens[at];
-    if (token === anyRun) {
-      lastStar = at;
-      starTextAt = textAt;
-      at += 1;
-    } else if (token !== undefined && (token === anyOne || token === text.charCodeAt(textAt))) {
-      at += 1;
-      textAt += 1;
-    } else if (lastStar >= 0) {
-      starTextAt += 1;
-      textAt = starTextAt;
-      at = lastStar + 1;
-    } else {
-      return false;
-    }
-  }
-  while (tokens[at] === anyRun) at += 1;
-  return at === tokens.length;
 }
