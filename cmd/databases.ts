@@ -3,9 +3,9 @@ import { DatabaseClient } from '../s3db/client.ts';
 import type { Database } from '../s3db/database.ts';
 import { LaneLink } from '../s3db/link/lane_link.ts';
 import { S3dbServer } from '../s3db/server.ts';
-import { dialPeer } from '../transport/peer.ts';
 import type { ProcessContext } from './context.ts';
 import { DatabaseStatus } from './database_status.ts';
+import { dial } from './dial.ts';
 import { urlHost } from './gateway.ts';
 import { hostOf, type DbConfig } from './roles.ts';
 import { databaseDriver } from './transport_driver.ts';
@@ -49,20 +49,16 @@ export async function connectDatabase(
   return Object.assign(database, { status });
 }
 
-async function dialDatabases({ config, roles, identity, logger }: ProcessContext): Promise<DatabaseClient> {
+async function dialDatabases(context: ProcessContext): Promise<DatabaseClient> {
+  const { config, roles, identity, logger } = context;
   const { ca } = await identity.certificate(hostOf(roles, config));
-  const [own] = roles.nodes;
   const links = config.db.map((db) => {
-    const peer = dialPeer({
+    const peer = dial(context, {
       driver: databaseDriver(config),
       host: db.host,
       port: db.raft_port,
       peer: `db-${db.id}`,
-      self: own === undefined ? 'gateway' : `node-${own.id}`,
-      clusterId: identity.clusterId,
-      secret: identity.secret,
-      tls: { ca },
-      logger,
+      ca,
       onState: (state) => logger.info({ db: db.id, state }, 'database replica changed its state'),
     });
     return new LaneLink(`${db.host}:${db.port}`, peer);

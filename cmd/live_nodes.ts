@@ -1,8 +1,9 @@
 import { takesShards, type Member, type MemberSet } from '../backend/distributed/members.ts';
 import type { ShardNode } from '../backend/distributed/ports.ts';
-import { dialPeer, type DialedPeer } from '../transport/peer.ts';
+import type { DialedPeer } from '../transport/peer.ts';
 import { ShardClient } from '../transport/shard_client.ts';
 import type { ProcessContext } from './context.ts';
+import { dial } from './dial.ts';
 import { hostOf } from './roles.ts';
 import type { OwnNode } from './shard_nodes.ts';
 import { transportDriver } from './transport_driver.ts';
@@ -92,18 +93,13 @@ export class LiveNodes {
   }
 
   #dial(member: Member): Connection {
-    const { identity, logger, roles, config } = this.#context;
-    const [own] = roles.nodes;
-    const peer = dialPeer({
+    const { logger, config } = this.#context;
+    const peer = dial(this.#context, {
       driver: transportDriver(config),
       host: member.host,
       port: member.port,
       peer: `node-${member.id}`,
-      self: own === undefined ? 'gateway' : `node-${own.id}`,
-      clusterId: identity.clusterId,
-      secret: identity.secret,
-      tls: { ca: this.#ca },
-      logger,
+      ca: this.#ca,
       onState: (state) => logger.info({ node: member.id, state }, 'shard node changed its state'),
     });
     const connection = {
