@@ -1,6 +1,14 @@
 import { createHash, type Hash } from 'node:crypto';
 import { ByteReader, MalformedBytesError } from '../wal/byte_codec.ts';
-import { endOfFrame, frameHeadBytes, readFrames, rowsFrameBytes, startFrame } from './frames.ts';
+import {
+  endOfFrame,
+  framesOfRows,
+  readFrames,
+  readingFrame,
+  rowsOfFrame,
+  startFrame,
+  type FramedRow,
+} from './frames.ts';
 import { asBuffer, bytesEqual } from './key_bytes.ts';
 
 /**
@@ -32,7 +40,7 @@ export interface BackupEnd {
 }
 
 /** A row: table, zero byte, key; and the value. */
-export type BackupRow = readonly [key: Uint8Array, value: Uint8Array];
+export type BackupRow = FramedRow;
 
 /** The file isn't what was written. Nothing of it may be used. */
 export class BackupDamagedError extends Error {
@@ -60,17 +68,8 @@ export async function* encodeBackup(
   first.u8(format);
   first.raw(Buffer.from(JSON.stringify(head)));
   yield summed(endOfFrame(headFrame, first));
-  let out = startFrame(rowsFrameBytes);
-  for await (const [key, value] of rows) {
-    contents.add(key, value);
-    out.bytes(key);
-    out.bytes(value);
-    if (out.lengthBytes >= rowsFrameBytes) {
-      yield summed(endOfFrame(rowsFrame, out));
-      out = startFrame(rowsFrameBytes);
-    }
-  }
-  if (out.lengthBytes > frameHeadBytes) yield summed(endOfFrame(rowsFrame, out));
+  const frames = framesOfRows(rowsFrame, rows, ([key, value]) => contents.add(key, value));
+  for await (const frame of frames) yield summed(frame);
   const end = startFrame(128);
   end.varint(contents.rows);
   end.raw(contents.digest());
@@ -100,11 +99,11 @@ export async function decodeBackup(
       head = decodeHead(payload, damaged);
       take.head?.(head);
     } else if (type === rowsFrame && head !== undefined) {
-      const rows = reading(() => decodeRows(payload), damaged);
+      const rows = readingFrame(() => rowsOfFrame(payload), damaged);
       for (const [key, value] of rows) contents.add(key, value);
       await take.rows?.(rows);
     } else if (type === endFrame && head !== undefined) {
-      end = reading(() => decodeEnd(payload, sum), damaged);
+      end = readingFrame(() => decodeEnd(payload, sum), damaged);
       if (end.rows !== contents.rows || end.contents !== asBuffer(contents.digest()).toString('hex')) {
         throw damaged('its rows are not those that it was made of');
       }
@@ -153,13 +152,6 @@ function decodeHead(payload: Uint8Array, damaged: (what: string) => Error): Back
   }
 }
 
-function decodeRows(payload: Uint8Array): BackupRow[] {
-  const input = new ByteReader(payload);
-  const rows: BackupRow[] = [];
-  while (input.remaining > 0) rows.push([input.bytes(), input.bytes()]);
-  return rows;
-}
-
 function decodeEnd(payload: Uint8Array, sum: Hash): BackupEnd {
   const input = new ByteReader(payload);
   const rows = input.varint();
@@ -168,13 +160,4 @@ function decodeEnd(payload: Uint8Array, sum: Hash): BackupEnd {
   input.end();
   if (!bytesEqual(whole, sum.digest())) throw new MalformedBytesError('its checksum does not match');
   return { rows, contents };
-}
-
-function reading<T>(read: () => T, damaged: (what: string) => Error): T {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof MalformedBytesError) throw damaged(error.message);
-    throw error;
-  }
 }

@@ -1,4 +1,4 @@
-import { ByteWriter } from '../wal/byte_codec.ts';
+import { ByteReader, ByteWriter, MalformedBytesError } from '../wal/byte_codec.ts';
 
 /** Frames of `type, 1 byte | length, 4 bytes big-endian | payload`: how snapshots and backups are cut into pieces. */
 export interface Frame {
@@ -8,9 +8,9 @@ export interface Frame {
   readonly bytes: Uint8Array;
 }
 
-export const frameHeadBytes = 5;
+const frameHeadBytes = 5;
 /** What a frame of rows is filled up to. A row may be larger; then its frame is. */
-export const rowsFrameBytes = 256 * 1024;
+const rowsFrameBytes = 256 * 1024;
 const maxFrameBytes = 16 * 1024 * 1024;
 
 /** A writer whose bytes are a frame's, once it is ended by `endOfFrame`. */
@@ -26,6 +26,46 @@ export function endOfFrame(type: number, out: ByteWriter): Uint8Array {
   view.setUint8(0, type);
   view.setUint32(1, frame.length - frameHeadBytes);
   return frame;
+}
+
+/** Key and value. */
+export type FramedRow = readonly [key: Uint8Array, value: Uint8Array];
+
+/** The rows, each as key and value with their lengths (LEB128), in frames of this type; each is told as it passes. */
+export async function* framesOfRows(
+  type: number,
+  rows: AsyncIterable<FramedRow>,
+  passing?: (row: FramedRow) => void,
+): AsyncGenerator<Uint8Array> {
+  let out = startFrame(rowsFrameBytes);
+  for await (const row of rows) {
+    passing?.(row);
+    out.bytes(row[0]);
+    out.bytes(row[1]);
+    if (out.lengthBytes >= rowsFrameBytes) {
+      yield endOfFrame(type, out);
+      out = startFrame(rowsFrameBytes);
+    }
+  }
+  if (out.lengthBytes > frameHeadBytes) yield endOfFrame(type, out);
+}
+
+/** Of one such frame. @throws MalformedBytesError */
+export function rowsOfFrame(payload: Uint8Array): FramedRow[] {
+  const input = new ByteReader(payload);
+  const rows: FramedRow[] = [];
+  while (input.remaining > 0) rows.push([input.bytes(), input.bytes()]);
+  return rows;
+}
+
+/** Runs what reads bytes, and makes `damaged`'s error of those that are not as they should be. */
+export function readingFrame<T>(read: () => T, damaged: (what: string) => Error): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof MalformedBytesError) throw damaged(error.message);
+    throw error;
+  }
 }
 
 /** @param damaged makes the error for bytes that are no frames. */

@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto';
-import { ByteReader, MalformedBytesError } from '../wal/byte_codec.ts';
-import { endOfFrame, frameHeadBytes, readFrames, rowsFrameBytes, startFrame } from './frames.ts';
+import { ByteReader } from '../wal/byte_codec.ts';
+import {
+  endOfFrame,
+  framesOfRows,
+  readFrames,
+  readingFrame,
+  rowsOfFrame,
+  startFrame,
+  type FramedRow,
+} from './frames.ts';
 import { bytesEqual } from './key_bytes.ts';
 import { readSnapshotMeta, writeSnapshotMeta } from './log_record_codec.ts';
 import type { SnapshotMeta } from './raft/types.ts';
@@ -22,7 +30,8 @@ class SnapshotDamagedError extends Error {
   override readonly name = 'SnapshotDamagedError';
 }
 
-export type SnapshotRow = readonly [key: Uint8Array, stored: Uint8Array];
+/** Key and stored value. */
+export type SnapshotRow = FramedRow;
 
 const magic = Buffer.from('s3dbsnap');
 const format = 1;
@@ -40,16 +49,7 @@ export async function* encodeSnapshot(
     return frame;
   };
   yield summed(encodeHead(head));
-  let out = startFrame(rowsFrameBytes);
-  for await (const [key, stored] of rows) {
-    out.bytes(key);
-    out.bytes(stored);
-    if (out.lengthBytes >= rowsFrameBytes) {
-      yield summed(endOfFrame(rowsFrame, out));
-      out = startFrame(rowsFrameBytes);
-    }
-  }
-  if (out.lengthBytes > frameHeadBytes) yield summed(endOfFrame(rowsFrame, out));
+  for await (const frame of framesOfRows(rowsFrame, rows)) yield summed(frame);
   const end = startFrame(64);
   end.raw(sum.digest());
   yield endOfFrame(endFrame, end);
@@ -66,7 +66,6 @@ export async function decodeSnapshot(
   const sum = createHash('sha256');
   let head: SnapshotHead | undefined;
   let ended = false;
-  const damaged = (what: string): Error => new SnapshotDamagedError(what);
   for await (const { type, payload, bytes } of readFrames(pieces, damaged)) {
     if (ended) throw new SnapshotDamagedError('bytes behind the end of the snapshot');
     if (type === endFrame) {
@@ -76,7 +75,8 @@ export async function decodeSnapshot(
     }
     sum.update(bytes);
     if (type === headFrame && head === undefined) head = decodeHead(payload);
-    else if (type === rowsFrame && head !== undefined) await rows(decodeRows(payload));
+    else if (type === rowsFrame && head !== undefined)
+      await rows(readingFrame(() => rowsOfFrame(payload), damaged));
     else throw new SnapshotDamagedError(`a frame of type ${type} where none may be`);
   }
   if (!ended || head === undefined) throw new SnapshotDamagedError('the snapshot ends early');
@@ -93,7 +93,7 @@ function encodeHead({ meta, logTimeMs }: SnapshotHead): Uint8Array {
 }
 
 function decodeHead(payload: Uint8Array): SnapshotHead {
-  return reading(() => {
+  return readingFrame(() => {
     const input = new ByteReader(payload);
     if (!bytesEqual(input.raw(magic.length), magic) || input.u8() !== format) {
       throw new SnapshotDamagedError('not a snapshot of a format that is known here');
@@ -102,23 +102,9 @@ function decodeHead(payload: Uint8Array): SnapshotHead {
     const meta = readSnapshotMeta(input);
     input.end();
     return { meta, logTimeMs };
-  });
+  }, damaged);
 }
 
-function decodeRows(payload: Uint8Array): SnapshotRow[] {
-  return reading(() => {
-    const input = new ByteReader(payload);
-    const rows: SnapshotRow[] = [];
-    while (input.remaining > 0) rows.push([input.bytes(), input.bytes()]);
-    return rows;
-  });
-}
-
-function reading<T>(read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof MalformedBytesError) throw new SnapshotDamagedError(error.message, { cause: error });
-    throw error;
-  }
+function damaged(what: string): Error {
+  return new SnapshotDamagedError(what);
 }
