@@ -1,5 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { systemClock } from '../backend/clock.ts';
+import { sleep, systemClock } from '../backend/clock.ts';
 import { MemberRegistry } from '../backend/distributed/member_registry.ts';
 import {
   addMember,
@@ -73,8 +72,7 @@ async function settleLater(
       }
       context.logger.info({ err: error }, 'this node could not be registered yet');
     }
-    // The abort is the only way for this to reject.
-    await delay(retryMs, undefined, { signal, ref: false }).catch(() => undefined);
+    await sleep(retryMs, { clock: systemClock, signal });
   }
 }
 

@@ -92,7 +92,7 @@ export class ContentUpload {
       this.#begun?.writer.fail(
         error instanceof Error ? error : new Error('the body failed', { cause: error }),
       );
-      // Tells the body's source that nobody reads on; a source that hangs is not waited for.
+      // Tells the body's source that nobody reads on; a source that hangs is not waited for, and how it ends is no matter.
       if (!ended) iterator.return?.().then(ignore, ignore);
       throw error;
     } finally {

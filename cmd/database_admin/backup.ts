@@ -1,4 +1,4 @@
-import { access, open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { createReadStream } from 'node:fs';
 import { dirname } from 'node:path';
 import { decodeBackup, type BackupEnd, type BackupHead, type BackupRow } from '../../s3db/backup_file.ts';
@@ -8,6 +8,7 @@ import { syncDirectory } from '../../s3db/durable_files.ts';
 import { restoreIdOf } from '../../s3db/restore.ts';
 import { UsageError } from '../errors.ts';
 import { DatabaseRefusedError, post, type DatabaseAdmin } from './client.ts';
+import { isThere } from './is_there.ts';
 
 /** Rows and bytes of one part of a restore. They fix where a part ends, so that a restore can be gone on with. */
 const partRows = 5000;
@@ -18,7 +19,7 @@ const progressRows = 100_000;
 
 /** Streams all of the database into a file: whole and checked when this resolves, else not there. */
 export async function backUp(database: DatabaseAdmin, file: string): Promise<BackupHead & BackupEnd> {
-  if (await exists(file)) throw new UsageError(`${file} is there already`);
+  if (await isThere(file)) throw new UsageError(`${file} is there already`);
   const partial = `${file}.part`;
   const stalled = new AbortController();
   const timer = setTimeout(() => stalled.abort(new Error('nothing came for a minute')), stallMs);
@@ -33,7 +34,8 @@ export async function backUp(database: DatabaseAdmin, file: string): Promise<Bac
     await syncDirectory(dirname(file));
     return backup;
   } catch (error) {
-    await target.close().catch(() => undefined); // Closed already, or of no more use.
+    // Closed already, or of no more use: what failed before is what counts.
+    await target.close().catch(() => undefined);
     await rm(partial, { force: true });
     throw error;
   } finally {
@@ -78,7 +80,7 @@ export async function restore(
 
 /** Checks all of a backup. @throws BackupDamagedError, UsageError when there is no such file. */
 export async function readBackup(file: string): Promise<BackupHead & BackupEnd> {
-  if (!(await exists(file))) throw new UsageError(`there is no ${file}`);
+  if (!(await isThere(file))) throw new UsageError(`there is no ${file}`);
   return decodeBackup(createReadStream(file, { highWaterMark: 1024 * 1024 }));
 }
 
@@ -149,14 +151,5 @@ async function* copied(
     stall.refresh();
     await target.writeFile(piece);
     yield piece;
-  }
-}
-
-async function exists(file: string): Promise<boolean> {
-  try {
-    await access(file);
-    return true;
-  } catch {
-    return false;
   }
 }

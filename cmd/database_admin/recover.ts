@@ -1,8 +1,8 @@
-import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { inspectReplica, mostAdvanced, recoverFrom, supersede, type Survivor } from '../../s3db/recover.ts';
 import type { Config } from '../config/config.ts';
+import { isThere } from './is_there.ts';
 import { exitCodes, UsageError } from '../errors.ts';
 
 interface RecoverOptions {
@@ -99,14 +99,5 @@ async function agreed(chosen: Survivor): Promise<boolean> {
     return answer.trim() === 'yes';
   } finally {
     lines.close();
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -60,8 +60,9 @@ async function writeStream(
     // big one is read while the socket drains.
     while (result.done !== true) {
       const chunk = result.value;
-      // Its failure is met where it is awaited; until then, or behind an error of this chunk, it is not unhandled.
       const following = iterator.next();
+      // Its failure is met where it is awaited; until then, or behind an error of this chunk, it is not unhandled.
+      following.catch(() => undefined);
       if (sizeBytes !== undefined && sentBytes + chunk.length === sizeBytes) {
         await mustEnd(iterator, following);
         if (!outgoing.headersSent) outgoing.writeHead(reply.status, reply.headers);
@@ -73,14 +74,10 @@ async function writeStream(
       if (!outgoing.headersSent) outgoing.writeHead(reply.status, reply.headers);
       sentBytes += chunk.length;
       if (sizeBytes !== undefined && sentBytes > sizeBytes) {
-        following.catch(() => undefined);
         throw new Error(`A body of ${sizeBytes} bytes turned out to be longer.`);
       }
       drain.progress(chunk.length);
-      if (!outgoing.write(chunk)) {
-        following.catch(() => undefined);
-        await drain.wait();
-      }
+      if (!outgoing.write(chunk)) await drain.wait();
       result = await following;
     }
     if (!finished) {

@@ -7,6 +7,7 @@ export function decodeHeaderText(value: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(value, 'latin1'));
   } catch {
+    // Not UTF-8, then: Latin-1, as it came.
     return value;
   }
 }
@@ -50,6 +51,7 @@ export function rfc2047Decode(value: string): string {
       try {
         return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
       } catch {
+        // Not what it says it is: kept as it came.
         return word;
       }
     });
