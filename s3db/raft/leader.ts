@@ -127,6 +127,7 @@ export class Leader {
     if (change.type === 'remove' && change.id === this.#id) return 'isLeader';
     if (change.type === 'promote' && !this.#hasCaughtUp(change.id)) return 'notCaughtUp';
     if (change.type === 'remove' && !this.#hasLiveQuorum(configuration)) return 'quorumAtRisk';
+    if (change.type === 'promote' && !this.#maySpareNewcomer(configuration)) return 'quorumAtRisk';
     const index = this.#append('config', encodeConfiguration(configuration));
     this.#followConfiguration();
     return { term: this.#term, index };
@@ -143,11 +144,25 @@ export class Leader {
    * could undo it.
    */
   #hasLiveQuorum(configuration: Configuration): boolean {
-    const live = configuration.voters.filter((id) => {
+    return this.#live(configuration.voters) >= quorumSize(configuration);
+  }
+
+  /**
+   * Whether a newcomer that dies just as it becomes a voter leaves a majority. Beside a dead voter it might not, and nothing could ever
+   * be committed again; the dead one is to be removed first. A cluster without dead voters may grow, also from one to two.
+   */
+  #maySpareNewcomer(configuration: Configuration): boolean {
+    const { voters } = this.#log.configuration;
+    const live = this.#live(voters);
+    return live === voters.length || live >= quorumSize(configuration);
+  }
+
+  /** Those of the voters that were heard from in this check-quorum round or the one before. */
+  #live(voters: readonly ReplicaId[]): number {
+    return voters.filter((id) => {
       const progress = this.#progress.get(id);
       return id === this.#id || progress?.active === true || progress?.wasActive === true;
-    });
-    return live.length >= quorumSize(configuration);
+    }).length;
   }
 
   #append(type: Entry['type'], data: Uint8Array): LogIndex {

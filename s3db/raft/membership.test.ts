@@ -42,6 +42,29 @@ describe('one server at a time (thesis 4.1)', () => {
     expect(leader.proposeConfiguration({ type: 'remove', id: 3n })).toMatchObject({ term: 1 });
   });
 
+  test('a newcomer is not promoted beside a dead voter: should it die as well, nothing could be committed', () => {
+    const group = new Group(new Replica(), new Replica({ id: 2n }), new Replica({ id: 3n }), blank(4n));
+    group.elect(1n);
+    const leader = group.at(1n).core;
+    leader.proposeConfiguration({ type: 'addLearner', id: 4n });
+    group.cut = ({ from, to }) => from === 3n || to === 3n;
+    group.tick(25);
+    expect(leader.proposeConfiguration({ type: 'promote', id: 4n })).toBe('quorumAtRisk');
+    expect(leader.proposeConfiguration({ type: 'remove', id: 3n })).toMatchObject({ term: 1 });
+    group.tick(4);
+    expect(leader.proposeConfiguration({ type: 'promote', id: 4n })).toMatchObject({ term: 1 });
+  });
+
+  test('a single voter takes in a second one', () => {
+    const alone = new Replica({ configuration: voters(1n) });
+    const group = new Group(alone, blank(2n));
+    group.elect(1n);
+    const leader = group.at(1n).core;
+    leader.proposeConfiguration({ type: 'addLearner', id: 2n });
+    group.tick(4);
+    expect(leader.proposeConfiguration({ type: 'promote', id: 2n })).toMatchObject({ term: 1 });
+  });
+
   test('a learner counts neither for commits nor for votes', () => {
     const configuration = { voters: [1n, 2n, 3n], learners: [4n], removed: [] };
     const leader = new Replica({ configuration });

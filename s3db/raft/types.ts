@@ -168,7 +168,8 @@ export type ConfigurationChange =
  * - `alreadyMember`, `alreadyVoter`, `notMember`: the change makes no sense for that id.
  * - `wasRemoved`: the id was a member once; a replica that comes back needs a new one.
  * - `notCaughtUp`: the learner lacks entries that were committed a heartbeat ago.
- * - `quorumAtRisk`: of the voters that would be left, fewer than a majority were heard from lately; remove a dead one first.
+ * - `quorumAtRisk`: of the voters that would be left, fewer than a majority were heard from lately, or would be if the one to be promoted
+ *   died; remove a dead one first.
  * - `isLeader`: a leader does not remove itself; transfer leadership first.
  */
 export type ConfigurationRefusal =

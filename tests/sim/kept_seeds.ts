@@ -7,4 +7,5 @@ export const keptSeeds: readonly { readonly seed: number; readonly found: string
     seed: 5748,
     found: 'a crash while a snapshot was installed left a state from a later term than the hard state',
   },
+  { seed: 5538, found: 'a learner promoted beside a dead voter died as well, and no majority was left' },
 ];

@@ -342,7 +342,11 @@ export class Simulation {
       for (const entry of disk.entries)
         if (entry.type === 'config') found.push(decodeConfiguration(entry.data));
     }
-    return found.filter(({ voters }) => voters.length > 0);
+    // A learner may be promoted before its leader notices that it is gone.
+    const promoted = found.flatMap((configuration) =>
+      configuration.learners.map((id) => ({ ...configuration, voters: [...configuration.voters, id] })),
+    );
+    return [...found, ...promoted].filter(({ voters }) => voters.length > 0);
   }
 
   /** Whether every configuration keeps a majority of voters that are up to it. */
