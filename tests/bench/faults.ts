@@ -52,7 +52,8 @@ async function prepare(rate: string): Promise<Prepared> {
     extra: `[repair]\nrate = "${rate}"\n[gc]\ndelay = "2s"\nepoch = "40s"`,
   });
   const cluster = await Cluster.start(config.file);
-  const urls = [...cluster.nodes.values()].map((server) => server.url);
+  // By id, not in the order in which they were ready: some of them are killed below.
+  const urls = [...cluster.nodes].sort(([a], [b]) => a - b).map(([, server]) => server.url);
   const target = { urls, ca: await readFile(cluster.caFile) };
   await drive(target, { method: 'PUT', path: () => '/bench', inFlight: 1, durationMs, maxRequests: 1 });
   const warm = { bodyBytes: objectBytes, inFlight: 8, durationMs, maxRequests: 200 };
