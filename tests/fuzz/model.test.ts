@@ -1,54 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Backend } from '../../backend/backend.ts';
-import { openCluster } from '../../backend/distributed/testing/cluster.ts';
-import { openEngine } from '../../backend/engine/engine.ts';
-import { openFixture } from '../../backend/engine/testing/fixture.ts';
 import { aliceOwner, createHarness, region, textOf, textsOf } from '../../s3/testing/harness.ts';
-import { LocalState } from '../../backend/local_state.ts';
+import { encoded, openDistributed, openFilesystem, type OpenedBackend } from './backends.ts';
 import { ModelBucket } from './model.ts';
-
-const silent = { debug: nothing, info: nothing, warn: nothing, error: nothing };
-
-function nothing(): void {
-  // Tests look at answers, not at logs.
-}
-
-interface Opened {
-  readonly backend: Backend;
-  readonly close: () => Promise<void>;
-}
-
-async function openFilesystem(): Promise<Opened> {
-  const fixture = await openFixture();
-  return { backend: fixture.engine, close: fixture.close };
-}
-
-async function openDistributed(): Promise<Opened> {
-  const directory = await mkdtemp(join(tmpdir(), 's3d-fuzz-'));
-  const state = await LocalState.open(join(directory, 'state'));
-  const { store } = await openCluster({ data: 2, parity: 1 }, { state });
-  const backend = await openEngine({
-    type: 'distributed',
-    state,
-    data: store,
-    region,
-    logger: silent,
-    gcDelayMs: 0,
-    randomBytes: (length) => randomBytes(length),
-  });
-  return {
-    backend,
-    async close() {
-      await backend.close();
-      await rm(directory, { recursive: true });
-    },
-  };
-}
 
 /** Few and nasty, so that they meet: order of UTF-8, dots, slashes, what URLs and XML escape. */
 const key = fc.oneof(
@@ -112,18 +66,11 @@ const step = fc.oneof(
   },
 );
 
-function encoded(text: string): string {
-  return encodeURIComponent(text).replace(
-    /[!'()*]/g,
-    (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`,
-  );
-}
-
 describe.each([
   ['filesystem', openFilesystem, 40],
   ['distributed', openDistributed, 15],
 ] as const)('S3 on the %s backend, against a model of it', (_name, open, runs) => {
-  let opened: Opened;
+  let opened: OpenedBackend;
   let buckets = 0;
   beforeAll(async () => {
     opened = await open();
@@ -190,7 +137,7 @@ describe.each([
       }),
       { numRuns: runs },
     );
-  }, 120_000);
+  }, 300_000);
 });
 
 describe('garbage', () => {
@@ -297,5 +244,5 @@ describe('garbage', () => {
       { numRuns: 400 },
     );
     expect(s3.log.filter(({ level }) => level === 'error')).toEqual([]);
-  }, 60_000);
+  }, 300_000);
 });
