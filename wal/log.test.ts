@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import * as path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { LogRecord, Position, ScanItem } from './append_log.ts';
-import { Log, type LogOptions } from './log.ts';
+import { Log } from './log.ts';
+import type { LogOptions } from './log_options.ts';
 import { Random, SimulatedDisk } from './testing/simulated_disk.ts';
 
 const DIRECTORY = '/log';

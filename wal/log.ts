@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createSegment, type ActiveSegment } from './active_segment.ts';
 import type {
   AppendLog,
   AppendOptions,
@@ -20,51 +20,19 @@ import {
   RecordInvalidError,
   SegmentActiveError,
 } from './errors.ts';
-import { isNoSpace, type DirectoryLock, type File, type FileSystem } from './file_system.ts';
-import {
-  ANCHOR_PAYLOAD,
-  encodeSegmentHeader,
-  SEAL_PAYLOAD,
-  SEGMENT_HEADER_BYTES,
-  type LogIdentity,
-} from './format.ts';
+import { isNoSpace, type DirectoryLock } from './file_system.ts';
+import { ANCHOR_PAYLOAD, SEAL_PAYLOAD, SEGMENT_HEADER_BYTES, type LogIdentity } from './format.ts';
 import { encodeGroup, prepareInternal, prepareRecord, type PreparedRecord } from './group_encoder.ts';
+import { openLocked, type OpenParts } from './log_opening.ts';
+import { withDefaults, type LogOptions } from './log_options.ts';
 import { readRecord, scanSegments } from './log_reader.ts';
-import { NodeFileSystem } from './node_file_system.ts';
-import {
-  listSegments,
-  loadIdentity,
-  recoverNewest,
-  sequenceBehind,
-  type RecoveryReport,
-} from './recovery.ts';
-import { SegmentFiles, type Segment } from './segment_files.ts';
+import type { RecoveryReport } from './recovery.ts';
+import type { SegmentFiles } from './segment_files.ts';
 
 const MIB = 1024 * 1024;
 
-export interface LogOptions {
-  /** Made when it doesn't exist. */
-  readonly directory: string;
-  readonly fileSystem?: FileSystem;
-  /** A segment that has reached this is sealed; one append never spans two. Default 256 MiB, at most 2 GiB. */
-  readonly segmentSizeBytes?: number;
-  /** Below this much free space only essential appends are taken. Default 64 MiB. */
-  readonly reserveBytes?: number;
-  /** Above this many bytes waiting `ready` waits. Four times as many are refused. Default 64 MiB. */
-  readonly maxWaitingBytes?: number;
-  /** A group is closed once it has this many bytes. Default 16 MiB. */
-  readonly maxGroupBytes?: number;
-  /** A write or fsync that takes longer has failed. Default 60 s. */
-  readonly stallTimeoutMs?: number;
-  /** Idle descriptors kept for reading. Default 64. */
-  readonly maxOpenFiles?: number;
-  readonly randomBytes?: (count: number) => Uint8Array;
-}
-
 /** Most bytes of one append, headers included. */
 const MAX_APPEND_BYTES = 64 * MIB;
-/** Offsets are 32 bits wide. */
-const MAX_SEGMENT_BYTES = 2048 * MIB;
 const MAX_WAITING_APPENDS = 65_536;
 const FREE_SPACE_CHECK_MS = 250;
 
@@ -81,21 +49,6 @@ interface WaitingRoll {
   readonly kind: 'roll';
   readonly resolve: (segment: number) => void;
   readonly reject: (error: Error) => void;
-}
-
-interface ActiveSegment {
-  readonly segment: Segment;
-  readonly file: File;
-}
-
-interface OpenParts {
-  readonly options: Required<LogOptions>;
-  readonly lock: DirectoryLock;
-  readonly identity: LogIdentity;
-  readonly files: SegmentFiles;
-  readonly active: ActiveSegment;
-  readonly sequence: number;
-  readonly recovery: RecoveryReport;
 }
 
 /** `AppendLog` on a directory of segment files; FORMAT.md gives the bytes and what opening does. */
@@ -146,7 +99,11 @@ export class Log implements AppendLog {
     const lock = await full.fileSystem.lock(full.directory);
     if (lock === undefined) throw new LogLockedError(full.directory);
     try {
-      return await openLocked(full, lock, (parts) => new Log(parts));
+      const parts = await openLocked(full, lock);
+      const log = new Log(parts);
+      // Nothing is written behind damage: the segment is sealed as it is.
+      if (parts.recovery.damaged.length > 0 || parts.active.segment.sealed) await log.roll();
+      return log;
     } catch (error) {
       await lock.release();
       throw error;
@@ -484,92 +441,4 @@ export class Log implements AppendLog {
     // Who was let through may not append after all; no group would end then to let the next ones through.
     if (this.#waiting.length === 0) setImmediate(() => this.#wakeReady());
   }
-}
-
-function withDefaults(options: LogOptions): Required<LogOptions> {
-  const full = {
-    fileSystem: new NodeFileSystem(),
-    segmentSizeBytes: 256 * MIB,
-    reserveBytes: 64 * MIB,
-    maxWaitingBytes: 64 * MIB,
-    maxGroupBytes: 16 * MIB,
-    stallTimeoutMs: 60_000,
-    maxOpenFiles: 64,
-    randomBytes,
-    ...options,
-  };
-  if (full.segmentSizeBytes < 4096 || full.segmentSizeBytes > MAX_SEGMENT_BYTES) {
-    throw new RecordInvalidError(
-      `segmentSizeBytes: from 4096 to ${MAX_SEGMENT_BYTES} expected, got ${full.segmentSizeBytes}`,
-    );
-  }
-  return full;
-}
-
-async function openLocked(
-  options: Required<LogOptions>,
-  lock: DirectoryLock,
-  construct: (parts: OpenParts) => Log,
-): Promise<Log> {
-  const { fileSystem, directory, maxOpenFiles } = options;
-  const found = await listSegments(options);
-  const identity = await loadIdentity(options, { segments: found, randomBytes: options.randomBytes });
-  const last = found.at(-1);
-  const newest = last === undefined ? undefined : await recoverNewest(options, { identity, segment: last });
-  // The segment before one whose creation was interrupted had been sealed: it isn't recovered as if it were the newest.
-  const ids = newest === undefined ? found.slice(0, -1) : found;
-
-  const files = new SegmentFiles({ fileSystem, directory, maxOpenFiles });
-  for (const id of ids) {
-    if (id === newest?.segment) {
-      files.add({ id, sizeBytes: newest.sizeBytes, sealed: newest.sealed });
-    } else {
-      const file = await fileSystem.open(files.pathOf(id), 'read');
-      files.add({ id, sizeBytes: await file.size(), sealed: true });
-      await file.close();
-    }
-  }
-
-  const sequence = newest?.nextSequence ?? (await sequenceBehind(options, { identity, segments: ids }));
-  const segment = newest === undefined ? undefined : files.get(newest.segment);
-  const active =
-    segment === undefined
-      ? await createSegment(options, { id: (found.at(-1) ?? 0) + 1, firstSequence: sequence, identity })
-      : { segment, file: await fileSystem.open(files.pathOf(segment.id), 'write') };
-  if (segment === undefined) files.add(active.segment);
-  const recovery: RecoveryReport = {
-    created: found.length === 0,
-    segments: ids.length,
-    records: newest?.records ?? 0,
-    rewrittenBytes: newest?.rewrittenBytes ?? 0,
-    cut: newest?.cut ?? [],
-    damaged: newest?.damaged ?? [],
-  };
-  const log = construct({ options, lock, identity, files, active, sequence, recovery });
-  // Nothing is written behind damage: the segment is sealed as it is.
-  if (recovery.damaged.length > 0 || active.segment.sealed) await log.roll();
-  return log;
-}
-
-async function createSegment(
-  options: Required<LogOptions>,
-  next: { readonly id: number; readonly firstSequence: number; readonly identity: LogIdentity },
-): Promise<ActiveSegment> {
-  const { fileSystem, directory } = options;
-  const files = new SegmentFiles(options);
-  const path = files.pathOf(next.id);
-  let file: File | undefined;
-  try {
-    file = await fileSystem.open(path, 'create');
-    const header = { segment: next.id, firstSequence: next.firstSequence, logId: next.identity.id };
-    await file.write([encodeSegmentHeader(header)], 0);
-    await file.dataSync();
-    await fileSystem.syncDirectory(directory);
-  } catch (error) {
-    await file?.close();
-    if (!isNoSpace(error)) throw error;
-    if (file !== undefined) await fileSystem.unlink(path);
-    throw new LogFullError('no space left for a new segment', { cause: error });
-  }
-  return { segment: { id: next.id, sizeBytes: SEGMENT_HEADER_BYTES, sealed: false }, file };
 }

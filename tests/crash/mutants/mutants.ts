@@ -40,7 +40,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a new segment is not in its directory',
     bug: 'The directory is not synced after a segment was created.',
-    file: 'wal/log.ts',
+    file: 'wal/active_segment.ts',
     find: `    await file.dataSync();
     await fileSystem.syncDirectory(directory);
   } catch`,
