@@ -50,7 +50,7 @@ e2e-large: $(WASM) ## files of up to 1 GB by every client (minutes; not part of 
 crash-points: $(WASM) ## stop a simulated machine at every write and sync of log and shard store
 	node tests/crash/run.ts
 
-crash-mutants: $(WASM) ## the same with every known bug, each of which must be found (not part of CI yet)
+crash-mutants: $(WASM) ## the same with every known bug, each of which must be found
 	node tests/crash/run.ts --mutants
 
 kill-node: $(WASM) ## kill -9 a shard node under load, a thousand times (half an hour; not part of CI)
