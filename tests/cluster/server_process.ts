@@ -19,6 +19,12 @@ export interface StartOptions {
   readonly readyMs?: number;
 }
 
+/** None may outlive whoever started it, not even one that fails. */
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 /** One running `bin/s3d`. The launcher execs, so the process id is the server's own. */
 export class ServerProcess {
   readonly name: string;
@@ -34,7 +40,9 @@ export class ServerProcess {
     this.#child = child;
     this.#log = createWriteStream(options.logFile, { flags: 'a' });
     child.stderr?.pipe(this.#log);
+    running.add(child);
     this.#exit = once(child, 'exit').then(([code, signal]) => {
+      running.delete(child);
       this.#exited = true;
       return { code: code as number | null, signal: signal as NodeJS.Signals | null };
     });
