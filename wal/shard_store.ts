@@ -2,7 +2,7 @@ import * as path from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { LogPoint } from './append_log.ts';
 import { candidates, compactSegment, type CompactedSegment, type CompactionSource } from './compaction.ts';
-import { RecordDamagedError, SegmentNotFoundError } from './errors.ts';
+import { DamagedShards } from './damaged_shards.ts';
 import type { FileSystem } from './file_system.ts';
 import { MAX_PAYLOAD_BYTES } from './format.ts';
 import type { IndexStorage } from './index_storage.ts';
@@ -11,30 +11,22 @@ import { Log } from './log.ts';
 import type { LogOptions } from './log_options.ts';
 import { NodeFileSystem } from './node_file_system.ts';
 import { Pace, type PaceOptions } from './pace.ts';
-import type { DamagedRange, RecoveryReport } from './recovery.ts';
+import type { RecoveryReport } from './recovery.ts';
 import { scrubLog, type ScrubOptions, type ScrubReport } from './scrub.ts';
+import { ShardInvalidError, ShardNotFoundError, StoreClosedError, type Stamp } from './shard_errors.ts';
 import {
-  ShardDamagedError,
-  ShardInvalidError,
-  ShardNotFoundError,
-  StoreClosedError,
-  type Stamp,
-} from './shard_errors.ts';
-import {
-  blockPosition,
   decodeShardKey,
-  encodeBlockKey,
   encodeClose,
   encodePutKey,
   encodeShardKey,
   encodeTombstone,
-  RECORD_BLOCK,
   RECORD_CLOSE,
   RECORD_TOMBSTONE,
   SHARD_KEY_BYTES,
   type LiveEntry,
 } from './shard_format.ts';
 import type { ShardIndex } from './shard_index.ts';
+import { liveEntry, ShardReader } from './shard_reader.ts';
 import { openIndex, type ReplayReport } from './shard_replay.ts';
 import type {
   DeleteOptions,
@@ -95,8 +87,6 @@ const RESERVE_BYTES = 512 * MIB;
 const WAITING_BYTES = 8 * MIB;
 const GROUP_BYTES = 4 * MIB;
 const MAX_BLOCKS = 1 << 20;
-/** Damage beyond this many shards is still never served, just not remembered before it is read again. */
-const MAX_DAMAGED = 100_000;
 
 /**
  * The shards of one node, in a log, found by an index. SHARDS.md says how.
@@ -109,13 +99,13 @@ export class ShardStore implements ShardStorage {
   readonly #log: Log;
   readonly #index: ShardIndex;
   readonly #maxUnsyncedBytes: number;
-  readonly #readAheadBlocks: number;
   readonly #timer: NodeJS.Timeout | undefined;
   /** Ends of the log when an append began whose outcome isn't in the index yet. */
   readonly #unapplied = new Set<LogPoint>();
   /** First segment that a put in progress may have blocks in. */
   readonly #puts = new Map<number, number>();
-  readonly #damaged = new Map<string, string>();
+  readonly #damaged = new DamagedShards();
+  readonly #reader: ShardReader;
   #compacting = false;
   /** Segments that compaction left because of damage, with the live bytes that they had then. */
   readonly #kept = new Map<number, number>();
@@ -135,7 +125,13 @@ export class ShardStore implements ShardStorage {
     this.#log = parts.log;
     this.#index = parts.index;
     this.#maxUnsyncedBytes = options.maxUnsyncedBytes ?? 8 * MIB;
-    this.#readAheadBlocks = options.readAheadBlocks ?? 2;
+    this.#reader = new ShardReader({
+      log: parts.log,
+      index: parts.index,
+      damaged: this.#damaged,
+      readAheadBlocks: options.readAheadBlocks ?? 2,
+      checkOpen: () => this.#checkOpen(),
+    });
     this.recovery = { log: parts.log.recovery, replay: parts.replay };
     const intervalMs = options.flushIntervalMs ?? 1000;
     if (intervalMs > 0) {
@@ -171,7 +167,7 @@ export class ShardStore implements ShardStorage {
       try {
         const { index, replay } = await openIndex(storage, { log, created: log.recovery.created });
         const store = new ShardStore(options, { fileSystem, log, index, replay });
-        await store.#findDamaged([...log.recovery.damaged, ...replay.damage]);
+        await store.#damaged.find(index, [...log.recovery.damaged, ...replay.damage]);
         return store;
       } catch (error) {
         await storage.close();
@@ -233,7 +229,7 @@ export class ShardStore implements ShardStorage {
         const all = lastPlace === undefined ? blocks : [...blocks, placeOf(lastPlace)];
         this.#index.apply(shardKey, { kind: 'close', close: { ...close, blocks: all }, position });
       });
-      this.#damaged.delete(nameOf(shardKey));
+      this.#damaged.forget(shardKey);
       if (this.#index.full) await this.checkpoint();
       return statOf(shardKey, close);
     } finally {
@@ -247,7 +243,7 @@ export class ShardStore implements ShardStorage {
   ): Promise<{ readonly stat: ShardStat; readonly body: AsyncIterable<Uint8Array> }> {
     this.#checkOpen();
     const shardKey = checkShard(shard);
-    const entry = this.#live(shardKey);
+    const entry = liveEntry(this.#index, shardKey);
     if (entry === undefined) throw new ShardNotFoundError(shard);
     const { offset, lengthBytes } = range ?? { offset: 0, lengthBytes: entry.sizeBytes };
     if (!isCount(offset) || !isCount(lengthBytes) || offset + lengthBytes > entry.sizeBytes) {
@@ -255,20 +251,23 @@ export class ShardStore implements ShardStorage {
         `range: within 0 to ${entry.sizeBytes} expected, got ${lengthBytes} bytes from ${offset}`,
       );
     }
-    return { stat: statOf(shardKey, entry), body: this.#read(shardKey, entry, { offset, lengthBytes }) };
+    return {
+      stat: statOf(shardKey, entry),
+      body: this.#reader.read(shardKey, entry, { offset, lengthBytes }),
+    };
   }
 
   async stat(shard: ShardKey): Promise<ShardStat | undefined> {
     this.#checkOpen();
     const shardKey = checkShard(shard);
-    const entry = this.#live(shardKey);
+    const entry = liveEntry(this.#index, shardKey);
     return entry === undefined ? undefined : statOf(shardKey, entry);
   }
 
   async delete(shard: ShardKey, options: DeleteOptions = {}): Promise<boolean> {
     this.#checkOpen();
     const shardKey = checkShard(shard);
-    const live = this.#live(shardKey);
+    const live = liveEntry(this.#index, shardKey);
     if (live === undefined) return false;
     // From here to the tombstone's order nothing waits: a put that completes later has a higher order, and wins.
     if (options.epoch !== undefined && live.epoch !== options.epoch) return false;
@@ -279,7 +278,7 @@ export class ShardStore implements ShardStorage {
       if (position === undefined) throw new TypeError('an append without a position');
       this.#index.apply(shardKey, { kind: 'tombstone', order, position });
     });
-    this.#damaged.delete(nameOf(shardKey));
+    this.#damaged.forget(shardKey);
     if (this.#index.full) await this.checkpoint();
     return true;
   }
@@ -310,10 +309,7 @@ export class ShardStore implements ShardStorage {
 
   /** Shards of which a part failed its checks, with the reason; for repair. A new put or a delete takes one off. */
   damaged(): readonly { readonly shard: ShardKey; readonly reason: string }[] {
-    return [...this.#damaged].map(([name, reason]) => ({
-      shard: decodeShardKey(Buffer.from(name, 'latin1')),
-      reason,
-    }));
+    return this.#damaged.list();
   }
 
   /** The log is in the stored index up to here. */
@@ -354,7 +350,7 @@ export class ShardStore implements ShardStorage {
     return scrubLog(this.#log, {
       ...options,
       onSegment: async (progress) => {
-        await this.#findDamaged(progress.damaged);
+        await this.#damaged.find(this.#index, progress.damaged);
         await options.onSegment?.(progress);
         this.#checkOpen();
       },
@@ -368,13 +364,16 @@ export class ShardStore implements ShardStorage {
   async check(shard: ShardKey): Promise<void> {
     this.#checkOpen();
     const shardKey = checkShard(shard);
-    const entry = this.#live(shardKey);
+    const entry = liveEntry(this.#index, shardKey);
     if (entry === undefined) throw new ShardNotFoundError(shard);
     let checksum = 0;
-    for await (const piece of this.#read(shardKey, entry, { offset: 0, lengthBytes: entry.sizeBytes })) {
+    for await (const piece of this.#reader.read(shardKey, entry, {
+      offset: 0,
+      lengthBytes: entry.sizeBytes,
+    })) {
       checksum = crc32(piece, checksum);
     }
-    if (checksum !== entry.checksum) throw this.#damage(shardKey, 'the checksum of the whole is wrong');
+    if (checksum !== entry.checksum) throw this.#damaged.add(shardKey, 'the checksum of the whole is wrong');
   }
 
   async close(): Promise<void> {
@@ -439,78 +438,6 @@ export class ShardStore implements ShardStorage {
     }
   }
 
-  #live(shardKey: Uint8Array): LiveEntry | undefined {
-    const entry = this.#index.get(shardKey);
-    return entry?.kind === 'live' ? entry : undefined;
-  }
-
-  async *#read(shardKey: Uint8Array, entry: LiveEntry, range: ByteRange): AsyncGenerator<Uint8Array> {
-    if (range.lengthBytes === 0) return;
-    const { blockSizeBytes } = entry;
-    const end = range.offset + range.lengthBytes;
-    const first = Math.floor(range.offset / blockSizeBytes);
-    const last = Math.floor((end - 1) / blockSizeBytes);
-    const ahead: Promise<Uint8Array>[] = [];
-    let next = first;
-    for (let number = first; number <= last; number += 1) {
-      for (; next <= last && next <= number + this.#readAheadBlocks; next += 1) {
-        const block = this.#readBlock(shardKey, entry, next);
-        // A reader that leaves early never gets to this one.
-        block.catch(() => undefined);
-        ahead.push(block);
-      }
-      const block = await ahead.shift();
-      if (block === undefined) throw new TypeError('a block that was not read');
-      const start = number * blockSizeBytes;
-      yield block.subarray(Math.max(0, range.offset - start), Math.min(block.length, end - start));
-    }
-  }
-
-  async #readBlock(shardKey: Uint8Array, entry: LiveEntry, number: number): Promise<Uint8Array> {
-    this.#checkOpen();
-    const position = blockPosition(entry, number);
-    if (position === undefined) throw this.#damage(shardKey, `block ${number} has no place`);
-    try {
-      const record = await this.#log.read(position);
-      const key = encodeBlockKey(shardKey, { putId: entry.putId, number });
-      if (record.type === RECORD_BLOCK && key.equals(record.key)) return record.payload;
-      throw this.#damage(shardKey, `block ${number} isn't where it belongs`);
-    } catch (error) {
-      if (error instanceof RecordDamagedError)
-        throw this.#damage(shardKey, `block ${number}: ${error.message}`, error);
-      if (!(error instanceof SegmentNotFoundError)) throw error;
-      // Compaction may have moved the block since the entry was read.
-      const current = this.#live(shardKey);
-      if (current?.putId !== entry.putId) throw new ShardNotFoundError(decodeShardKey(shardKey));
-      if (current.revision === entry.revision)
-        throw this.#damage(shardKey, `block ${number}: ${error.message}`, error);
-      return this.#readBlock(shardKey, current, number);
-    }
-  }
-
-  /** Reads the whole index, but only when recovery met damage. */
-  async #findDamaged(ranges: readonly DamagedRange[]): Promise<void> {
-    if (ranges.length === 0) return;
-    for await (const [shardKey, entry] of this.#index.entries()) {
-      if (entry.kind !== 'live') continue;
-      const range = ranges.find((candidate) => touches(entry, candidate));
-      if (range !== undefined) this.#markDamaged(shardKey, range.reason);
-    }
-  }
-
-  #damage(shardKey: Uint8Array, reason: string, cause?: Error): ShardDamagedError {
-    this.#markDamaged(shardKey, reason);
-    return new ShardDamagedError(
-      decodeShardKey(shardKey),
-      reason,
-      cause === undefined ? undefined : { cause },
-    );
-  }
-
-  #markDamaged(shardKey: Uint8Array, reason: string): void {
-    if (this.#damaged.size < MAX_DAMAGED) this.#damaged.set(nameOf(shardKey), reason);
-  }
-
   #checkOpen(): void {
     const { failure } = this;
     if (failure !== undefined) throw failure;
@@ -549,23 +476,12 @@ function statOf(
   return { ...decodeShardKey(shardKey), sizeBytes, blockSizeBytes, epoch };
 }
 
-/** Whether one of the records that the shard is made of begins in the range. */
-function touches(entry: LiveEntry, range: DamagedRange): boolean {
-  const isIn = ({ segment, offset }: LogPoint): boolean =>
-    segment === range.segment && offset >= range.from && offset < range.to;
-  return isIn(entry.position) || entry.blocks.some(isIn);
-}
-
 function placeOf({ segment, offset }: LogPoint): LogPoint {
   return { segment, offset };
 }
 
 function before(a: LogPoint, b: LogPoint): boolean {
   return a.segment < b.segment || (a.segment === b.segment && a.offset < b.offset);
-}
-
-function nameOf(shardKey: Uint8Array): string {
-  return Buffer.from(shardKey).toString('latin1');
 }
 
 function isCount(value: number): boolean {
