@@ -2,11 +2,13 @@
  * Runs Ceph's public S3 suite (https://github.com/ceph/s3-tests) against a store that it starts, with three accounts:
  *
  *   node tests/conformance/run.ts --suite ../s3-tests [--backend filesystem|distributed] [--workers 4] [-- pytest arguments]
+ *   node tests/conformance/run.ts --suite ../s3-tests [--backend filesystem|distributed] --again
  *
  * The suite is a checkout of your own; nothing of it is kept here. Without pytest arguments all of test_s3.py and
  * test_headers.py run. Each case's outcome goes to artifacts/conformance/<backend>.xml (JUnit; `-alone.xml` for those
  * that run by themselves) and, one line a case, to <backend>.txt; exit code 0 says that the suite ran, not that all
- * cases passed. `check.ts` holds docs/CONFORMANCE.md against the outcomes.
+ * cases passed. `--again` runs only what failed in the last run, as a busy machine makes cases fail by their time limits,
+ * and writes down what comes of it instead; pytest arguments run a choice and write no <backend>.txt. `check.ts` holds docs/CONFORMANCE.md against the outcomes.
  */
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -39,9 +41,12 @@ const { values: flags, positionals: pytestArguments } = parseArgs({
     suite: { type: 'string' },
     backend: { type: 'string', default: 'filesystem' },
     workers: { type: 'string', default: '4' },
+    again: { type: 'boolean', default: false },
   },
   allowPositionals: true,
 });
+const files = { s3: 's3tests/functional/test_s3.py', headers: 's3tests/functional/test_headers.py' };
+const outcomesFile = join(directory, `${flags.backend}.txt`);
 await main();
 
 async function main(): Promise<void> {
@@ -55,18 +60,14 @@ async function main(): Promise<void> {
     const settings = join(store.config.directory, 's3tests.conf');
     await writeFile(settings, suiteSettings(store.config.port));
     const caFile = join(store.config.basePath, 'certs', 'ca.pem');
-    const outcomes: CaseOutcome[] = [];
-    for (const { name, workers, cases } of runs()) {
+    const before = flags.again ? await lastOutcomes() : [];
+    const outcomes = new Map(before.map((one) => [one.name, one]));
+    for (const { name, workers, cases } of await runs(suite, before)) {
       const report = join(directory, `${flags.backend}${name}.xml`);
       await runSuite({ suite, venv, settings, report, caFile, workers, cases });
-      outcomes.push(...outcomesOf(await readFile(report, 'utf8')));
+      for (const one of outcomesOf(await readFile(report, 'utf8'))) outcomes.set(one.name, one);
     }
-    outcomes.sort((a, b) => (a.name < b.name ? -1 : 1));
-    const lines = outcomes.map(({ name, outcome, reason }) => `${outcome}\t${name}\t${reason}`);
-    await writeFile(join(directory, `${flags.backend}.txt`), `${lines.join('\n')}\n`);
-    for (const outcome of ['passed', 'failed', 'skipped'] as const) {
-      process.stdout.write(`${outcome}: ${outcomes.filter((one) => one.outcome === outcome).length}\n`);
-    }
+    await conclude([...outcomes.values()]);
   } finally {
     await store.stop();
   }
@@ -79,17 +80,43 @@ interface Run {
   readonly cases: readonly string[];
 }
 
+async function lastOutcomes(): Promise<readonly CaseOutcome[]> {
+  const lines = (await readFile(outcomesFile, 'utf8')).trimEnd().split('\n');
+  return lines.map((line) => {
+    const [outcome, name = '', reason = ''] = line.split('\t');
+    if (outcome !== 'passed' && outcome !== 'failed' && outcome !== 'skipped') {
+      throw new Error(`${outcomesFile} is no list of outcomes`);
+    }
+    return { name, outcome, reason };
+  });
+}
+
+async function conclude(outcomes: readonly CaseOutcome[]): Promise<void> {
+  const sorted = [...outcomes].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const lines = sorted.map(({ name, outcome, reason }) => `${outcome}\t${name}\t${reason}`);
+  if (pytestArguments.length === 0) await writeFile(outcomesFile, `${lines.join('\n')}\n`);
+  else for (const line of lines) process.stdout.write(`${line}\n`);
+  for (const outcome of ['passed', 'failed', 'skipped'] as const) {
+    process.stdout.write(`${outcome}: ${outcomes.filter((one) => one.outcome === outcome).length}\n`);
+  }
+}
+
 /** Those that count all buckets come first, and alone: nobody else's may be there. */
-function runs(): readonly Run[] {
+async function runs(suite: string, before: readonly CaseOutcome[]): Promise<readonly Run[]> {
   const workers = Number(flags.workers);
-  if (pytestArguments.length > 0) return [{ name: '', workers, cases: pytestArguments }];
-  const file = 's3tests/functional/test_s3.py';
-  const alone = lonely.map((name) => `${file}::${name}`);
-  const others = [
-    ...alone.flatMap((name) => ['--deselect', name]),
-    file,
-    's3tests/functional/test_headers.py',
-  ];
+  if (pytestArguments.length > 0) return [{ name: '-choice', workers, cases: pytestArguments }];
+  if (flags.again) {
+    const headers = await readFile(join(suite, files.headers), 'utf8');
+    const failed = before.filter(({ outcome }) => outcome === 'failed');
+    failed.sort((a, b) => Number(lonely.includes(b.name)) - Number(lonely.includes(a.name)));
+    const cases = failed.map(({ name }) => {
+      const isOfHeaders = headers.includes(`def ${name.split('[')[0] ?? ''}(`);
+      return `${isOfHeaders ? files.headers : files.s3}::${name}`;
+    });
+    return cases.length === 0 ? [] : [{ name: '-again', workers: 0, cases }];
+  }
+  const alone = lonely.map((name) => `${files.s3}::${name}`);
+  const others = [...alone.flatMap((name) => ['--deselect', name]), files.s3, files.headers];
   return [
     { name: '-alone', workers: 0, cases: alone },
     { name: '', workers, cases: others },
