@@ -231,7 +231,7 @@ describe('the logging of a bucket', () => {
     };
     await s3.send({ target: '/source/k' });
     await expect.poll(() => linesAbout('REST.GET.OBJECT').length, { timeout: 10_000 }).toBe(1);
-    expect(warnings.map(({ fields }) => String(fields['err']))).toEqual(['BackendError: away']);
+    expect(warnings.map(({ fields }) => fields['reason'])).toEqual(['away']);
   });
 
   it('asks the target for leave at each delivery', async () => {

@@ -171,20 +171,26 @@ function isHttps(server: object): server is HttpsServer {
   return 'setSecureContext' in server;
 }
 
-function badRequestBody(): string {
-  const error = new S3Error('InvalidRequest', 'The request could not be understood.');
+function notUnderstood(): S3Error {
+  return new S3Error('InvalidRequest', 'The request could not be understood.');
+}
+
+function bodyOf(error: S3Error): string {
   return xmlDeclaration + errorElement(error, { resource: '', requestId: '' });
 }
 
 /** A request that has no usable Host header never reaches the app. */
 function badRequest(): Response {
-  return new Response(badRequestBody(), {
+  return new Response(bodyOf(notUnderstood()), {
     status: errorTable.InvalidRequest.status,
     headers: { 'content-type': 'application/xml', connection: 'close', server: 's3d' },
   });
 }
 
-/** What isn't HTTP, or has too big headers, is answered once and closed. */
+/**
+ * What isn't HTTP, or has too big headers, is answered once and closed. So is a connection on which no request comes to
+ * an end: clients try again where they are told that it was a matter of time.
+ */
 function refuseGarbage(
   error: NodeJS.ErrnoException,
   socket: Socket | { readonly writable: boolean; destroy(): void; end(text: string): void },
@@ -193,7 +199,8 @@ function refuseGarbage(
     socket.destroy();
     return;
   }
-  const body = badRequestBody();
+  const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
+  const body = bodyOf(late ? new S3Error('RequestTimeout') : notUnderstood());
   const status =
     error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
   socket.end(

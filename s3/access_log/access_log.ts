@@ -211,8 +211,10 @@ export class AccessLog {
     } catch (error) {
       const later =
         error instanceof BackendError && (error.code === 'ServiceUnavailable' || error.code === 'SlowDown');
+      // Of a refusal the words are enough.
+      const why = error instanceof BackendError ? { reason: error.message } : { err: error };
       logger.warn(
-        { err: error, bucket: source.bucket, target: bucket, records: lines.length, attempt: batch.attempts },
+        { ...why, bucket: source.bucket, target: bucket, records: lines.length, attempt: batch.attempts },
         'access records could not be delivered',
       );
       return later ? 'later' : 'refused';

@@ -21,8 +21,8 @@ import { otherKeys, testKeys, writeTestConfig, type TestConfig } from '../cluste
 import { outcomesOf, type CaseOutcome } from './outcomes.ts';
 
 const directory = resolve('artifacts/conformance');
-/** Ceph's own name for a region where none is named, and what the suite expects of one. */
-const region = 'default';
+/** Where making one's own bucket again is no error: the suite does so. */
+const region = 'us-east-1';
 /** Seconds that stand for a day of lifecycle rules. */
 const lifecycleDayS = 10;
 const caseTimeoutS = 600;
