@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it, test } from 'vitest';
 import { BackupDamagedError, decodeBackup, encodeBackup, type BackupRow } from './backup_file.ts';
-import { ClientEndpoint, type Answer, type Call } from './client_endpoint.ts';
+import type { Call } from './client_endpoint.ts';
 import { encodeBatch } from './command.ts';
 import { UnavailableError } from './errors.ts';
 import { auditHalted, restoreIdOf } from './restore.ts';
-import { TestCluster, testCredentials, testRegion } from './testing/test_cluster.ts';
+import { TestCluster } from './testing/test_cluster.ts';
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
 const head = {
@@ -65,22 +65,6 @@ describe('backup and restore over REST', { timeout: 60_000 }, () => {
     await cluster.close();
   });
 
-  async function send(id: number, call: Omit<Call, 'headers'>): Promise<Answer> {
-    const { host, port } = cluster.addresses.find((one) => one.id === id)!;
-    const endpoint = new ClientEndpoint({
-      endpoint: { host, port, servername: `db-${id}.test.s3d` },
-      ca: cluster.authority.ca,
-      region: testRegion,
-      connections: 1,
-      ...testCredentials,
-    });
-    try {
-      return await endpoint.send({ ...call, headers: {} }, AbortSignal.timeout(20_000));
-    } finally {
-      await endpoint.close();
-    }
-  }
-
   /** To whoever leads now. */
   async function lead(path: string, body: Buffer | object): Promise<[number, string]> {
     for (;;) {
@@ -94,7 +78,7 @@ describe('backup and restore over REST', { timeout: 60_000 }, () => {
         path,
         body: Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body)),
       };
-      const answer = await send(server.status().id, call as Omit<Call, 'headers'>);
+      const answer = await cluster.send(server.status().id, call as Omit<Call, 'headers'>);
       if (answer.status !== 503) return [answer.status, Buffer.from(answer.body).toString()];
     }
   }
@@ -111,7 +95,7 @@ describe('backup and restore over REST', { timeout: 60_000 }, () => {
     const client = await cluster.client();
     const rows = Array.from({ length: 30 }, (_, i) => put(`k${String(i).padStart(2, '0')}`, `v${i}`));
     await client.batch({ conditions: [], operations: rows });
-    const file = Buffer.from((await send(1, { method: 'GET', path: '/v1/backup' })).body);
+    const file = Buffer.from((await cluster.send(1, { method: 'GET', path: '/v1/backup' })).body);
     const backup = await decodeBackup(from([file]));
     expect(backup.rows).toBe(30);
     const id = restoreIdOf(backup.contents);
@@ -134,7 +118,7 @@ describe('backup and restore over REST', { timeout: 60_000 }, () => {
     await expect(
       client.batch({ conditions: [], operations: [put('x', 'y')] }, { deadlineMs: 4000 }),
     ).rejects.toThrow('restore');
-    expect((await send(2, { method: 'GET', path: '/v1/backup' })).status).toBe(503);
+    expect((await cluster.send(2, { method: 'GET', path: '/v1/backup' })).status).toBe(503);
     expect(cluster.servers.get(1)!.status().state.restoring).toBe(true);
 
     const finish = { id, rows: backup.rows, contents: backup.contents };

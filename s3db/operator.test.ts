@@ -3,10 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { ClientEndpoint, type Answer } from './client_endpoint.ts';
+import type { Call } from './client_endpoint.ts';
 import { StorageFullError } from './errors.ts';
 import { until } from './testing/driver_cluster.ts';
-import { TestCluster, testCredentials, testRegion } from './testing/test_cluster.ts';
+import { TestCluster } from './testing/test_cluster.ts';
 
 let cluster: TestCluster;
 
@@ -17,22 +17,7 @@ afterEach(async () => {
 
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
 
-async function ask(id: number, path: string, signed = true): Promise<Answer> {
-  const { host, port } = cluster.addresses.find((one) => one.id === id)!;
-  const endpoint = new ClientEndpoint({
-    endpoint: { host, port, servername: `db-${id}.test.s3d` },
-    ca: cluster.authority.ca,
-    region: testRegion,
-    connections: 1,
-    ...testCredentials,
-    ...(signed ? {} : { secretAccessKey: 'another' }),
-  });
-  try {
-    return await endpoint.send({ method: 'GET', path, headers: {} }, AbortSignal.timeout(10_000));
-  } finally {
-    await endpoint.close();
-  }
-}
+const get = (path: string): Omit<Call, 'headers'> => ({ method: 'GET', path });
 
 it('status and metrics say what an operator needs, to those who sign', async () => {
   cluster = await TestCluster.start({ size: 3 });
@@ -54,7 +39,7 @@ it('status and metrics say what an operator needs, to those who sign', async () 
     conditions: [],
     operations: [{ type: 'put', table: 't', key: bytes('more'), value: bytes('v') }],
   });
-  const answer = await ask(id, '/status');
+  const answer = await cluster.send(id, get('/status'));
   const status = JSON.parse(Buffer.from(answer.body).toString()) as ReturnType<typeof leader.status>;
   expect(status).toMatchObject({ id, role: 'leader', leader_id: id, failure: null });
   expect(status.cluster_id).toMatch(/^[0-9a-f]{32}$/);
@@ -70,14 +55,14 @@ it('status and metrics say what an operator needs, to those who sign', async () 
   const there = status.peers.find((peer) => peer.id !== down)!;
   expect(there).toMatchObject({ member: 'voter', connection: 'up', lag_entries: 0, progress: 'replicate' });
 
-  const text = Buffer.from((await ask(id, '/metrics')).body).toString();
+  const text = Buffer.from((await cluster.send(id, get('/metrics'))).body).toString();
   expect(text).toContain(`s3d_db_role{db="${id}",role="leader"} 1`);
   expect(text).toMatch(new RegExp(`s3d_db_writes_total\\{db="${id}",outcome="applied"\\} \\d+`));
   expect(text).toContain(`s3d_db_peer_up{db="${id}",peer="${down}"} 0`);
   expect(text).toContain(`s3d_db_commit_index{db="${id}"} ${leader.status().commit_index}`);
   expect(text).toContain('s3d_db_write_seconds_bucket');
-  expect((await ask(id, '/metrics', false)).status).toBe(403);
-  expect((await ask(id, '/status', false)).status).toBe(403);
+  expect((await cluster.send(id, get('/metrics'), { signed: false })).status).toBe(403);
+  expect((await cluster.send(id, get('/status'), { signed: false })).status).toBe(403);
   await client.close();
 });
 

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { TestAuthority } from '../transport/testing/certificates.ts';
 import { DatabaseClient } from './client.ts';
-import { ClientEndpoint } from './client_endpoint.ts';
 import type { Batch, Database } from './database.ts';
 import { ConditionFailedError, UnavailableError, UnknownOutcomeError } from './errors.ts';
 import { encodeKey, openBytesLevel } from './level_tables.ts';
@@ -187,20 +186,8 @@ describe('a replica that lost its directory', () => {
 describe('membership', () => {
   async function post(path: string, body: unknown): Promise<number> {
     const leader = cluster.addresses.find(({ id }) => id === cluster.servers.get(id)?.status().leader_id)!;
-    const { host, port, id } = leader;
-    const endpoint = new ClientEndpoint({
-      endpoint: { host, port, servername: `db-${id}.test.s3d` },
-      ca: cluster.authority.ca,
-      region: testRegion,
-      connections: 1,
-      ...testCredentials,
-    });
     const json = Buffer.from(JSON.stringify(body));
-    const answer = await endpoint.send(
-      { method: 'POST', path, headers: {}, body: json },
-      AbortSignal.timeout(10_000),
-    );
-    await endpoint.close();
+    const answer = await cluster.send(leader.id, { method: 'POST', path, body: json });
     return answer.status;
   }
 

@@ -8,6 +8,7 @@ import type { DriverName } from '../../transport/drivers/select.ts';
 import { TestAuthority } from '../../transport/testing/certificates.ts';
 import { dialPeer } from '../../transport/peer.ts';
 import { DatabaseClient } from '../client.ts';
+import { ClientEndpoint, type Answer, type Call } from '../client_endpoint.ts';
 import { LaneLink } from '../link/lane_link.ts';
 import type { DriverTiming } from '../driver.ts';
 import type { ReplicaFailedError } from '../driver_errors.ts';
@@ -142,6 +143,30 @@ export class TestCluster {
         return new LaneLink(`${host}:${port}`, peer);
       });
     return DatabaseClient.over(links);
+  }
+
+  /** One signed request to a replica's REST API; with a wrong signature on demand. */
+  async send(
+    id: number,
+    call: Omit<Call, 'headers'>,
+    options: { readonly signed?: boolean } = {},
+  ): Promise<Answer> {
+    const address = this.addresses.find((one) => one.id === id);
+    if (address === undefined) throw new Error(`there is no replica ${id}`);
+    const { host, port } = address;
+    const endpoint = new ClientEndpoint({
+      endpoint: { host, port, servername: `db-${id}.test.s3d` },
+      ca: this.authority.ca,
+      region: testRegion,
+      connections: 1,
+      ...testCredentials,
+      ...(options.signed === false ? { secretAccessKey: 'another' } : {}),
+    });
+    try {
+      return await endpoint.send({ ...call, headers: {} }, AbortSignal.timeout(20_000));
+    } finally {
+      await endpoint.close();
+    }
   }
 
   async close(): Promise<void> {
