@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { Position } from './append_log.ts';
 import { LogFullError } from './errors.ts';
 import { Log } from './log.ts';
-import { DiskCrashedError, Random, SimulatedDisk } from './testing/simulated_disk.ts';
+import { Random, SimulatedDisk } from './testing/simulated_disk.ts';
+import { isCrash, openSimulatedLog } from './testing/simulated_files.ts';
 
 /** Random runs beside the exhaustive ones; raise it for a longer look. */
 const RUNS = Number(process.env['WAL_CRASH_RUNS'] ?? 60);
@@ -18,19 +19,9 @@ function payloadOf(text: string, random: Random): Buffer {
   return Buffer.from(text.repeat(1 + random.below(120)));
 }
 
-function isCrash(error: unknown): boolean {
-  if (error instanceof DiskCrashedError) return true;
-  return error instanceof Error && error.cause !== undefined && isCrash(error.cause);
-}
-
 /** Appends, some at once, rolls and drops until the script or the disk ends. */
 async function workload(disk: SimulatedDisk, random: Random, ledger: Ledger): Promise<void> {
-  const log = await Log.open({
-    directory: '/log',
-    fileSystem: disk,
-    segmentSizeBytes: 8192,
-    reserveBytes: 0,
-  });
+  const log = await openSimulatedLog(disk);
   try {
     for (let step = 0; step < 6; step += 1) {
       const together = Array.from({ length: 1 + random.below(4) }, () => {
@@ -72,12 +63,7 @@ async function run(disk: SimulatedDisk, random: Random, ledger: Ledger): Promise
 
 /** Resolves with the numbers of the records found. */
 async function check(disk: SimulatedDisk, ledger: Ledger): Promise<number[]> {
-  const log = await Log.open({
-    directory: '/log',
-    fileSystem: disk,
-    segmentSizeBytes: 8192,
-    reserveBytes: 0,
-  });
+  const log = await openSimulatedLog(disk);
   const found = new Set<string>();
   const order: number[] = [];
   expect(log.recovery.damaged).toEqual([]);

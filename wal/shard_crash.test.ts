@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { ShardKey } from './shard_storage.ts';
 import { ShardStore } from './shard_store.ts';
-import { MemoryIndex } from './testing/memory_index.ts';
-import { DiskCrashedError, Random, SimulatedDisk, type Fault } from './testing/simulated_disk.ts';
+import { Random, SimulatedDisk, type Fault } from './testing/simulated_disk.ts';
+import { bodyOf, isCrash, numberedShard, openSimulatedStore } from './testing/simulated_files.ts';
 
 /** Random runs beside the exhaustive ones; raise it for a longer look. */
 const RUNS = Number(process.env['WAL_CRASH_RUNS'] ?? 25);
@@ -13,32 +12,6 @@ type Values = Map<string, Uint8Array>;
 
 /** What may be there: the last acknowledged state, and whatever was begun since. `undefined` stands for absent. */
 type Model = Map<number, (string | undefined)[]>;
-
-function key(name: number): ShardKey {
-  const objectHash = Buffer.alloc(32, name);
-  return { objectHash, index: name };
-}
-
-function isCrash(error: unknown): boolean {
-  if (error instanceof DiskCrashedError) return true;
-  return error instanceof Error && error.cause !== undefined && isCrash(error.cause);
-}
-
-function open(disk: SimulatedDisk, values: Values): Promise<ShardStore> {
-  return ShardStore.open({
-    directory: '/node',
-    stamp: { clusterId: 'c', nodeId: 1 },
-    fileSystem: disk,
-    openIndex: async () => new MemoryIndex(values, (apply) => disk.change('/node/index', apply)),
-    flushIntervalMs: 0,
-    log: { segmentSizeBytes: 4096, reserveBytes: 0 },
-  });
-}
-
-async function* body(text: string): AsyncGenerator<Uint8Array> {
-  const bytes = Buffer.from(text);
-  for (let at = 0; at < bytes.length; at += 300) yield bytes.subarray(at, at + 300);
-}
 
 async function workload(
   store: ShardStore,
@@ -52,12 +25,12 @@ async function workload(
       model.set(name, maybe);
       if (random.chance(0.3)) {
         maybe.push(undefined);
-        await store.delete(key(name));
+        await store.delete(numberedShard(name));
         model.set(name, [undefined]);
       } else {
         const text = `${life}.${step}.${name} `.repeat(1 + random.below(150));
         maybe.push(text);
-        await store.put(key(name), { epoch: 1n, blockSizeBytes: 700 }, body(text));
+        await store.put(numberedShard(name), { epoch: 1n, blockSizeBytes: 700 }, bodyOf(text));
         model.set(name, [text]);
       }
     });
@@ -83,7 +56,7 @@ async function live(
 ): Promise<void> {
   let store: ShardStore | undefined;
   try {
-    store = await open(disk, run.values);
+    store = await openSimulatedStore(disk, run.values);
     await workload(store, run);
   } catch (error) {
     if (!isCrash(error)) throw error;
@@ -108,7 +81,7 @@ async function check(
   disk: SimulatedDisk,
   run: { random: Random; model: Model; values: Values },
 ): Promise<void> {
-  const store = await open(disk, run.values);
+  const store = await openSimulatedStore(disk, run.values);
   const found = await contents(store);
   const usage = await store.usage();
   for (let name = 0; name < SHARDS; name += 1) {
@@ -121,7 +94,7 @@ async function check(
 
   if (!run.random.chance(0.3)) return;
   // Once more with every dead byte gone.
-  const packed = await open(disk, run.values);
+  const packed = await openSimulatedStore(disk, run.values);
   await packed.log.roll();
   await packed.compact({ minDeadFraction: 0 });
   expect(await contents(packed)).toEqual(found);
@@ -135,7 +108,7 @@ async function compareWithRebuilt(
   expected: { values: Values; found: Map<number, string> },
 ): Promise<void> {
   const rebuilt: Values = new Map();
-  const store = await open(disk, rebuilt);
+  const store = await openSimulatedStore(disk, rebuilt);
   expect(store.recovery.replay.rebuilt).toBe(true);
   expect(await contents(store)).toEqual(expected.found);
   await store.close();
@@ -257,7 +230,7 @@ describe('a shard store whose machine stops', () => {
         }
         try {
           for (const index of [values, new Map<string, Uint8Array>()]) {
-            const store = await open(disk, index);
+            const store = await openSimulatedStore(disk, index);
             await compareWithModel(store, { model, rebuilt: index !== values });
             // Neither does compaction lose what can still be read, nor vouch for what can't.
             await store.compact({ minDeadFraction: 0 });
@@ -286,7 +259,7 @@ async function compareWithModel(
     expect(possible).toHaveLength(1);
     const pieces: Uint8Array[] = [];
     try {
-      for await (const piece of (await store.get(key(name))).body) pieces.push(piece);
+      for await (const piece of (await store.get(numberedShard(name))).body) pieces.push(piece);
     } catch (error) {
       // Without an index, a shard whose close is unreadable isn't known at all.
       const live = right === undefined ? ['shard_not_found'] : ['shard_damaged'];

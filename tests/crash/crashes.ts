@@ -1,4 +1,5 @@
-import { DiskCrashedError, Random, SimulatedDisk } from '../../wal/testing/simulated_disk.ts';
+import { Random, SimulatedDisk } from '../../wal/testing/simulated_disk.ts';
+import { isCrash } from '../../wal/testing/simulated_files.ts';
 
 /** A history of one store on one disk, with everything that may be asked about it at any moment. */
 export interface History<World> {
@@ -100,11 +101,6 @@ async function unlessCrashed(action: () => Promise<void>): Promise<void> {
   } catch (error) {
     if (!isCrash(error)) throw error;
   }
-}
-
-export function isCrash(error: unknown): boolean {
-  if (error instanceof DiskCrashedError) return true;
-  return error instanceof Error && error.cause !== undefined && isCrash(error.cause);
 }
 
 /** Whether the disk or the space gave out, as a store's owner may see it. */

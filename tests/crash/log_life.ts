@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import type { Position } from '../../wal/append_log.ts';
 import { LogFullError } from '../../wal/errors.ts';
 import { Log } from '../../wal/log.ts';
-import type { Random, SimulatedDisk } from '../../wal/testing/simulated_disk.ts';
-import { isCrash, isDiskTrouble, type Subject } from './crashes.ts';
+import type { Random } from '../../wal/testing/simulated_disk.ts';
+import { isCrash, openSimulatedLog } from '../../wal/testing/simulated_files.ts';
+import { isDiskTrouble, type Subject } from './crashes.ts';
 
 interface Appended {
   readonly text: string;
@@ -17,10 +18,6 @@ interface Ledger {
   readonly appended: Appended[];
   /** Segments up to this one may be gone. */
   dropped: number;
-}
-
-function open(disk: SimulatedDisk): Promise<Log> {
-  return Log.open({ directory: '/log', fileSystem: disk, segmentSizeBytes: 8192, reserveBytes: 0 });
 }
 
 function textOf(number: number): string {
@@ -63,7 +60,7 @@ export const logSubject: Subject<Ledger> = {
   async live({ world, disk }, random) {
     let log: Log | undefined;
     try {
-      log = await open(disk);
+      log = await openSimulatedLog(disk);
       await work(log, world, random);
     } catch (error) {
       if (!isCrash(error) && !isDiskTrouble(error)) throw error;
@@ -75,7 +72,7 @@ export const logSubject: Subject<Ledger> = {
   },
 
   async check({ world, disk }) {
-    const log = await open(disk);
+    const log = await openSimulatedLog(disk);
     const found = new Map<string, Position>();
     const order: number[] = [];
     assert.deepEqual(log.recovery.damaged, []);
@@ -106,6 +103,6 @@ export const logSubject: Subject<Ledger> = {
   },
 
   async open({ disk }) {
-    await (await open(disk)).close();
+    await (await openSimulatedLog(disk)).close();
   },
 };

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { LogFullError } from '../../wal/errors.ts';
-import type { ShardKey } from '../../wal/shard_storage.ts';
 import { ShardStore } from '../../wal/shard_store.ts';
-import { MemoryIndex } from '../../wal/testing/memory_index.ts';
-import type { Random, SimulatedDisk } from '../../wal/testing/simulated_disk.ts';
-import { isCrash, isDiskTrouble, type History, type Subject } from './crashes.ts';
+import type { Random } from '../../wal/testing/simulated_disk.ts';
+import { bodyOf, isCrash, numberedShard, openSimulatedStore } from '../../wal/testing/simulated_files.ts';
+import { isDiskTrouble, type History, type Subject } from './crashes.ts';
 
 const shards = 10;
 
@@ -15,26 +14,6 @@ interface Ledger {
   readonly values: Map<string, Uint8Array>;
   /** Makes texts of different lives differ. */
   lives: number;
-}
-
-function keyOf(name: number): ShardKey {
-  return { objectHash: Buffer.alloc(32, name), index: name };
-}
-
-function open(disk: SimulatedDisk, values: Ledger['values']): Promise<ShardStore> {
-  return ShardStore.open({
-    directory: '/node',
-    stamp: { clusterId: 'c', nodeId: 1 },
-    fileSystem: disk,
-    openIndex: async () => new MemoryIndex(values, (apply) => disk.change('/node/index', apply)),
-    flushIntervalMs: 0,
-    log: { segmentSizeBytes: 4096, reserveBytes: 0 },
-  });
-}
-
-async function* body(text: string): AsyncGenerator<Uint8Array> {
-  const bytes = Buffer.from(text);
-  for (let at = 0; at < bytes.length; at += 300) yield bytes.subarray(at, at + 300);
 }
 
 /** Puts, deletes, compactions and checkpoints, some at once. */
@@ -70,8 +49,8 @@ async function change(
   const text = random.chance(0.3) ? undefined : `${lives}.${step}.${name} `.repeat(1 + random.below(150));
   model.set(name, [...before, text]);
   try {
-    if (text === undefined) await store.delete(keyOf(name));
-    else await store.put(keyOf(name), { epoch: 1n, blockSizeBytes: 700 }, body(text));
+    if (text === undefined) await store.delete(numberedShard(name));
+    else await store.put(numberedShard(name), { epoch: 1n, blockSizeBytes: 700 }, bodyOf(text));
     model.set(name, [text]);
   } catch (error) {
     // Refused for lack of space: nothing of it may ever show.
@@ -113,7 +92,7 @@ async function compareWithRebuilt(
   found: ReadonlyMap<number, string>,
 ): Promise<void> {
   const rebuilt: Ledger['values'] = new Map();
-  const store = await open(disk, rebuilt);
+  const store = await openSimulatedStore(disk, rebuilt);
   assert.ok(store.recovery.replay.rebuilt);
   assert.deepEqual(await contents(store), found, 'a rebuilt index finds something else');
   await store.close();
@@ -128,7 +107,7 @@ export const storeSubject: Subject<Ledger> = {
   async live({ world, disk }, random) {
     let store: ShardStore | undefined;
     try {
-      store = await open(disk, world.values);
+      store = await openSimulatedStore(disk, world.values);
       await work(store, world, random);
     } catch (error) {
       if (!isCrash(error) && !isDiskTrouble(error)) throw error;
@@ -143,7 +122,7 @@ export const storeSubject: Subject<Ledger> = {
     const { world, disk } = history;
     // Sometimes the index doesn't make it either.
     if (random.chance(0.05)) world.values.clear();
-    const store = await open(disk, world.values);
+    const store = await openSimulatedStore(disk, world.values);
     const found = await contents(store);
     assert.deepEqual(store.damaged(), []);
     const usage = await store.usage();
@@ -161,7 +140,7 @@ export const storeSubject: Subject<Ledger> = {
     await compareWithRebuilt(history, found);
     if (!random.chance(0.2)) return;
     // Once more with every dead byte gone.
-    const packed = await open(disk, world.values);
+    const packed = await openSimulatedStore(disk, world.values);
     await packed.log.roll();
     await packed.compact({ minDeadFraction: 0 });
     assert.deepEqual(await contents(packed), found, 'compaction changed a shard');
@@ -172,7 +151,7 @@ export const storeSubject: Subject<Ledger> = {
   },
 
   async open({ world, disk }) {
-    const store = await open(disk, world.values);
+    const store = await openSimulatedStore(disk, world.values);
     await store.close();
   },
 };
