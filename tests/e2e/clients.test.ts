@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { get } from 'node:https';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   CreateBucketCommand,
@@ -20,7 +19,7 @@ import { boto3 } from './clients/boto3.ts';
 import type { Endpoint } from './clients/endpoint.ts';
 import { randomFile, sha256OfFile } from './clients/files.ts';
 import { rclone } from './clients/rclone.ts';
-import { startDistributed, startFilesystem, type Store } from './servers.ts';
+import { backends, closePlace, openPlace, type Place } from './servers.ts';
 
 const MiB = 1 << 20;
 
@@ -38,25 +37,17 @@ async function download(url: string, endpoint: Endpoint): Promise<string> {
   });
 }
 
-describe.each([
-  { backend: 'filesystem', start: () => startFilesystem() },
-  { backend: 'distributed', start: () => startDistributed() },
-])('real clients against the $backend backend', ({ start }) => {
-  let store: Store;
+describe.each(backends)('real clients against the $backend backend', ({ start }) => {
+  let place: Place;
   let work: string;
   let writeTo: Endpoint;
   let readFrom: Endpoint;
 
   beforeAll(async () => {
-    store = await start();
-    work = await mkdtemp(join(tmpdir(), 's3d-clients-'));
-    writeTo = store.endpoints[0];
-    readFrom = store.endpoints[1] ?? writeTo;
+    place = await openPlace(start);
+    ({ work, writeTo, readFrom } = place);
   });
-  afterAll(async () => {
-    await store.stop();
-    await rm(work, { recursive: true, force: true });
-  });
+  afterAll(() => closePlace(place));
 
   test('aws-cli: files from 0 bytes to 64 MiB go in by one gateway and come out of another', async () => {
     await aws(writeTo, 's3', 'mb', 's3://cli');

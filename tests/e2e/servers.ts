@@ -1,3 +1,5 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Cluster } from '../cluster/cluster.ts';
 import { ServerProcess } from '../cluster/server_process.ts';
@@ -10,6 +12,33 @@ export interface Store {
   /** One per gateway. */
   readonly endpoints: readonly [Endpoint, ...Endpoint[]];
   stop(): Promise<void>;
+}
+
+/** A running store with a directory to work in, and the gateways that a test writes to and reads from. */
+export interface Place {
+  readonly store: Store;
+  readonly work: string;
+  readonly writeTo: Endpoint;
+  /** Another gateway, where there are several. */
+  readonly readFrom: Endpoint;
+}
+
+/** Both backends, for `describe.each`. */
+export const backends = [
+  { backend: 'filesystem', start: (): Promise<Store> => startFilesystem() },
+  { backend: 'distributed', start: (): Promise<Store> => startDistributed() },
+] as const;
+
+export async function openPlace(start: () => Promise<Store>): Promise<Place> {
+  const store = await start();
+  const [writeTo] = store.endpoints;
+  const work = await mkdtemp(join(tmpdir(), 's3d-e2e-'));
+  return { store, work, writeTo, readFrom: store.endpoints[1] ?? writeTo };
+}
+
+export async function closePlace({ store, work }: Place): Promise<void> {
+  await store.stop();
+  await rm(work, { recursive: true, force: true });
 }
 
 /** Three database processes and five shard nodes with a gateway each. */

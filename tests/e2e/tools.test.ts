@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -13,29 +12,21 @@ import { python } from './clients/python.ts';
 import { Registry } from './clients/registry.ts';
 import { restic } from './clients/restic.ts';
 import { s3cmd } from './clients/s3cmd.ts';
-import { startDistributed, startFilesystem, type Store } from './servers.ts';
+import { backends, closePlace, openPlace, type Place } from './servers.ts';
 
 const MiB = 1 << 20;
 
-describe.each([
-  { backend: 'filesystem', start: () => startFilesystem() },
-  { backend: 'distributed', start: () => startDistributed() },
-])('tools that keep their data in S3, on the $backend backend', ({ start }) => {
-  let store: Store;
+describe.each(backends)('tools that keep their data in S3, on the $backend backend', ({ start }) => {
+  let place: Place;
   let work: string;
   let writeTo: Endpoint;
   let readFrom: Endpoint;
 
   beforeAll(async () => {
-    store = await start();
-    work = await mkdtemp(join(tmpdir(), 's3d-tools-'));
-    writeTo = store.endpoints[0];
-    readFrom = store.endpoints[1] ?? writeTo;
+    place = await openPlace(start);
+    ({ work, writeTo, readFrom } = place);
   });
-  afterAll(async () => {
-    await store.stop();
-    await rm(work, { recursive: true, force: true });
-  });
+  afterAll(() => closePlace(place));
 
   test('minio-js: put, multipart, stat, list, copy, presigned, remove', async () => {
     const client = minioJs(writeTo);
