@@ -45,7 +45,11 @@ export interface DriverOptions {
   readonly onChange?: () => void;
 }
 
-const defaultRetention: Retention = { entries: 10_000, bytes: 16 * 1024 * 1024 };
+const defaultRetention: Retention = {
+  entries: 10_000,
+  bytes: 16 * 1024 * 1024,
+  catchUp: { entries: 200_000, bytes: 64 * 1024 * 1024 },
+};
 const maxInflightMessages = 64;
 const maxMessageBytes = 1024 * 1024;
 const maxUncommittedBytes = 32 * 1024 * 1024;
@@ -317,10 +321,22 @@ export class RaftDriver {
 
   #compactIfWorthwhile(applied: number): void {
     if (this.#compacting !== undefined || this.#installing || this.#stopped()) return;
-    const upTo = this.#retained.compactionPoint(applied, this.#retention);
+    const upTo = this.#retained.compactionPoint(applied, this.#retention, this.#neededByFollowers());
     // A snapshot that came in since may have taken the place of what was applied.
     if (upTo === undefined || upTo < this.#core.status().firstIndex) return;
     void this.#compact(upTo);
+  }
+
+  /** The last index of the live follower that is furthest behind; Infinity for one that has none. */
+  #neededByFollowers(): number {
+    const { id, progress } = this.#core.status();
+    const followers = progress.filter((one) => one.id !== id && (one.active || one.wasActive));
+    return Math.min(
+      ...followers.map(({ state, match, next, snapshotIndex }) => {
+        if (state === 'replicate') return match;
+        return state === 'snapshot' ? snapshotIndex : next - 1;
+      }),
+    );
   }
 
   #compact(upTo: number): Promise<void> {
@@ -348,7 +364,9 @@ export class RaftDriver {
     this.#assertRunning();
     const { applied, firstIndex, progress } = this.#core.status();
     // What a follower that keeps up still lacks stays, else it would need a snapshot.
-    const needed = progress.filter((one) => one.active && one.state === 'replicate').map((one) => one.match);
+    const needed = progress
+      .filter((one) => (one.active || one.wasActive) && one.state === 'replicate')
+      .map((one) => one.match);
     const upTo = Math.min(applied, ...needed);
     if (this.#installing || this.#compacting !== undefined || upTo < firstIndex) return firstIndex - 1;
     await this.#compact(upTo);

@@ -1,9 +1,17 @@
 import type { Entry } from './raft/types.ts';
 
-/** How much of the log stays behind what is applied, for followers that lag. Compaction begins at twice that. */
-export interface Retention {
+interface LogSize {
   readonly entries: number;
   readonly bytes: number;
+}
+
+/** How much of the log stays behind what is applied, for followers that lag. Compaction begins at twice that. */
+export interface Retention extends LogSize {
+  /**
+   * What may stay while a follower is being sent a snapshot or catches up behind one: else the entries that follow its snapshot are gone
+   * by the time it has it, and it needs another one, for as long as others write. Held in memory too. Default: 4 times as much.
+   */
+  readonly catchUp?: LogSize;
 }
 
 /** What of an entry is not its data, in memory and in the log. */
@@ -43,14 +51,20 @@ export class RetainedSizes {
     this.#base = upTo;
   }
 
-  /** Undefined while the log holds less than twice what is to stay. Never beyond `applied`. */
-  compactionPoint(applied: number, retention: Retention): number | undefined {
+  /**
+   * Undefined while the log holds less than twice what is to stay. Never beyond `applied`.
+   * @param needed the last index that the follower furthest behind has; what follows stays as far as `catchUp` allows.
+   */
+  compactionPoint(applied: number, retention: Retention, needed = Infinity): number | undefined {
+    const { catchUp = { entries: 4 * retention.entries, bytes: 4 * retention.bytes } } = retention;
     const tooMany = this.#sizes.length > 2 * retention.entries;
     if (!tooMany && this.#bytes <= 2 * retention.bytes) return undefined;
     let upTo = this.#base;
     let bytes = this.#bytes;
     let count = this.#sizes.length;
-    while (upTo < applied && (count > retention.entries || bytes > retention.bytes)) {
+    while (upTo < applied) {
+      const limit = upTo < needed ? retention : catchUp;
+      if (count <= limit.entries && bytes <= limit.bytes) break;
       bytes -= this.#sizes[upTo - this.#base] ?? 0;
       count--;
       upTo++;

@@ -100,8 +100,18 @@ export class Progress {
   }
 
   status(): ProgressStatus {
-    const { id, match, next, state, active, learner } = this;
-    return { id, match, next, state, active, learner, inflightMessages: this.#inflight.length };
+    const { id, match, next, state, snapshotIndex, active, wasActive, learner } = this;
+    return {
+      id,
+      match,
+      next,
+      state,
+      snapshotIndex,
+      active,
+      wasActive,
+      learner,
+      inflightMessages: this.#inflight.length,
+    };
   }
 
   #enter(state: 'probe' | 'replicate' | 'snapshot'): void {

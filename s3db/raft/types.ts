@@ -125,8 +125,12 @@ export interface ProgressStatus {
   readonly match: LogIndex;
   readonly next: LogIndex;
   readonly state: 'probe' | 'replicate' | 'snapshot';
+  /** Of the snapshot that is on its way to it; 0: none is. */
+  readonly snapshotIndex: LogIndex;
   /** Heard from since the last check-quorum round began. */
   readonly active: boolean;
+  /** Heard from in the round before that one. */
+  readonly wasActive: boolean;
   readonly learner: boolean;
   readonly inflightMessages: number;
 }

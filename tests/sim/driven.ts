@@ -59,7 +59,11 @@ export class DrivenLife implements Life {
         electionTicks: settings.electionTicks,
         heartbeatTicks: settings.heartbeatTicks,
       },
-      retention: { entries: settings.retainedEntries * random.pick([0, 1, 1, 4]), bytes: 2 ** 20 },
+      retention: {
+        entries: settings.retainedEntries * random.pick([0, 1, 1, 4]),
+        bytes: 2 ** 20,
+        catchUp: { entries: 1000, bytes: 2 ** 20 },
+      },
       onFatal: (failure) => {
         if (failure.cause instanceof DiskFailedError) world.failed();
         else world.violated(failure.cause instanceof Error ? failure.cause : failure);

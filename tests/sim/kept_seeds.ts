@@ -8,4 +8,9 @@ export const keptSeeds: readonly { readonly seed: number; readonly found: string
     found: 'a crash while a snapshot was installed left a state from a later term than the hard state',
   },
   { seed: 5538, found: 'a learner promoted beside a dead voter died as well, and no majority was left' },
+  {
+    seed: 6253,
+    found:
+      'a follower got one snapshot after the other, since the entries behind each were gone when it had it',
+  },
 ];
