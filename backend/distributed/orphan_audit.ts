@@ -1,25 +1,17 @@
 import { decode, encode } from 'cborg';
 
-import type { Clock } from '../clock.ts';
-import type { GlobalState } from '../global_state.ts';
 import type { LeasedRun } from '../lease.ts';
 import { removeUnchanged, scanPages, type Row } from '../state_rows.ts';
-import type { ContentIndex } from './content_index.ts';
 import { decodeEpochRow, epochOfKey, epochPrefix } from './epochs.ts';
+import type { KeeperPorts } from './keeper_ports.ts';
 import { decodeLocator } from './locator.ts';
 import type { BytePace } from './pace.ts';
-import type { Logger, Membership, ShardNode, Timing } from './ports.ts';
+import type { ShardNode } from './ports.ts';
 import { retiredPrefixOf } from './retired_rows.ts';
 import { hashBefore, shardName } from './shard_order.ts';
 import { withDeadline } from './waiting.ts';
 
-export interface OrphanAuditOptions {
-  readonly contents: ContentIndex;
-  readonly state: GlobalState;
-  readonly nodes: Membership;
-  readonly clock: Clock;
-  readonly timing: Timing;
-  readonly logger: Logger;
+export interface OrphanAuditOptions extends KeeperPorts {
   /** Shards looked at in a second, all nodes together. */
   readonly pace: BytePace;
   /** Everything is looked at so often, at least. */

@@ -1,26 +1,18 @@
 import { decode, encode } from 'cborg';
 
 import type { Operation } from '../../s3db/database.ts';
-import type { Clock } from '../clock.ts';
-import type { GlobalState } from '../global_state.ts';
 import type { LeasedRun } from '../lease.ts';
-import type { ContentIndex } from './content_index.ts';
+import type { KeeperPorts } from './keeper_ports.ts';
 import { decodeLocator } from './locator.ts';
 import type { ContentLayout } from './locator.ts';
 import type { BytePace } from './pace.ts';
-import type { Logger, Membership, ShardNode, Timing } from './ports.ts';
+import type { ShardNode } from './ports.ts';
 import { repairOperation } from './repair_rows.ts';
 import { hashBefore, shardName } from './shard_order.ts';
 import { shardLength } from './stripes.ts';
 import { withDeadline } from './waiting.ts';
 
-interface RepairScannerOptions {
-  readonly contents: ContentIndex;
-  readonly state: GlobalState;
-  readonly nodes: Membership;
-  readonly clock: Clock;
-  readonly timing: Timing;
-  readonly logger: Logger;
+interface RepairScannerOptions extends KeeperPorts {
   /** Rows a second, all nodes together: set so that clients don't notice. */
   readonly pace: BytePace;
   /** Everything is looked at so often (default 12 hours), and whenever a node comes back. */

@@ -1,20 +1,11 @@
-import type { Clock } from '../clock.ts';
-import type { GlobalState } from '../global_state.ts';
 import type { LeasedRun } from '../lease.ts';
 import { removeUnchanged, scanPages, type Row } from '../state_rows.ts';
-import type { ContentIndex } from './content_index.ts';
+import type { KeeperPorts } from './keeper_ports.ts';
 import { decodeLocator } from './locator.ts';
-import type { Logger, Membership, Timing } from './ports.ts';
 import { decodeRetiredKey, decodeRetiredRow, retiredPrefix } from './retired_rows.ts';
 import { withDeadline } from './waiting.ts';
 
-interface RetiredSweepOptions {
-  readonly contents: ContentIndex;
-  readonly state: GlobalState;
-  readonly nodes: Membership;
-  readonly clock: Clock;
-  readonly timing: Timing;
-  readonly logger: Logger;
+interface RetiredSweepOptions extends KeeperPorts {
   /** Shards are freed no sooner than this after they were moved: a read may be under way by the old placement. */
   readonly delayMs: number;
 }
