@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { isBucketName } from '../../backend/engine/bucket_names.ts';
 import { UsageError } from '../errors.ts';
 import type { Config } from './config.ts';
 
@@ -19,6 +20,10 @@ export function checkConsistency(config: Config): void {
   repeated(config.buckets.map((bucket) => bucket.name)).forEach((id) =>
     report('buckets', `name '${id}' is given twice`),
   );
+  for (const { name } of config.buckets) {
+    if (!isBucketName(name))
+      report('buckets', `name '${name}' is no bucket's name; expected 3 to 63 of a-z, 0-9, '-' and '.'`);
+  }
   repeated([...config.nodes.map((node) => node.path), ...config.db.map((db) => db.path)]).forEach((path) => {
     const hosts = [...config.nodes, ...config.db]
       .filter((entry) => entry.path === path)

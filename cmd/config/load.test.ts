@@ -72,6 +72,10 @@ describe('loadConfig', () => {
     ['version = "1.0"\nport = ', 'c.toml:2:8: not valid TOML'],
     [`version = "1.0"\n${node(1)}${node(2)}`, 'rs: data + parity is 5, but there are 2 [[nodes]]'],
     [`version = "1.0"\n[rs]\ndata=1\nparity=1\n${node(1)}${node(1)}`, 'nodes: id 1 is given twice'],
+    [
+      'version = "1.0"\n[[buckets]]\nname = "x"\npathname = "/srv"',
+      "buckets: name 'x' is no bucket's name; expected 3 to 63 of a-z, 0-9, '-' and '.'",
+    ],
     ['version = "1.0"\nhost = "not a host"', "host: 'not a host' is neither an IP address nor a host name"],
     [
       'version = "1.0"\n[encryption]\nkey_file = "k"\nkey_command = ["pass", "show", "s3d"]',
