@@ -299,7 +299,9 @@ export class Simulation {
         this.#snapshots++;
         this.#during(to, receiver, (life) => life.receiveSnapshot(message, machine));
       }
-      this.#timeline.after(delay, () =>
+      // What held the snapshot up need not hold up the report too: links may be whole again by now.
+      const report = Math.min(delay, 10 * this.settings.network.delay);
+      this.#timeline.after(report, () =>
         this.#during(from, sender, (life) => life.snapshotStatus(message.to, outcome)),
       );
     });
