@@ -321,7 +321,7 @@ export class RaftDriver {
 
   #compactIfWorthwhile(applied: number): void {
     if (this.#compacting !== undefined || this.#installing || this.#stopped()) return;
-    const upTo = this.#retained.compactionPoint(applied, this.#retention, this.#neededByFollowers());
+    const upTo = this.#retained.compactionPoint(applied, this.#retention, () => this.#neededByFollowers());
     // A snapshot that came in since may have taken the place of what was applied.
     if (upTo === undefined || upTo < this.#core.status().firstIndex) return;
     void this.#compact(upTo);
@@ -330,7 +330,7 @@ export class RaftDriver {
   /** The last index of the live follower that is furthest behind; Infinity for one that has none. */
   #neededByFollowers(): number {
     const { id, progress } = this.#core.status();
-    const followers = progress.filter((one) => one.id !== id && (one.active || one.wasActive));
+    const followers = progress.filter((one) => one.id !== id && one.live);
     return Math.min(
       ...followers.map(({ state, match, next, snapshotIndex }) => {
         if (state === 'replicate') return match;
@@ -364,9 +364,7 @@ export class RaftDriver {
     this.#assertRunning();
     const { applied, firstIndex, progress } = this.#core.status();
     // What a follower that keeps up still lacks stays, else it would need a snapshot.
-    const needed = progress
-      .filter((one) => (one.active || one.wasActive) && one.state === 'replicate')
-      .map((one) => one.match);
+    const needed = progress.filter((one) => one.live && one.state === 'replicate').map((one) => one.match);
     const upTo = Math.min(applied, ...needed);
     if (this.#installing || this.#compacting !== undefined || upTo < firstIndex) return firstIndex - 1;
     await this.#compact(upTo);

@@ -24,7 +24,7 @@ function leader(progress: Partial<ProgressStatus> = {}, role: Status['role'] = '
     durableIndex: 5000,
     transferee: 0n,
     configuration: { voters: [1n, 2n, 3n], learners: [], removed: [] },
-    progress: [{ ...other, snapshotIndex: 0, wasActive: true, inflightMessages: 0, ...progress }],
+    progress: [{ ...other, snapshotIndex: 0, live: true, inflightMessages: 0, ...progress }],
   };
 }
 

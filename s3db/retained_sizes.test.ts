@@ -22,10 +22,12 @@ describe('where a log is compacted', () => {
   });
 
   it('is not beyond what a follower has that catches up, until it has fallen behind too far', () => {
-    expect(log(40).compactionPoint(40, retention, 7)).toBe(7);
-    expect(log(40).compactionPoint(40, retention, 0)).toBeUndefined();
-    expect(log(40).compactionPoint(40, retention, 35)).toBe(30);
-    expect(log(70).compactionPoint(70, retention, 7)).toBe(20);
-    expect(log(70).compactionPoint(70, { ...retention, catchUp: { entries: 50, bytes: 3000 } }, 7)).toBe(40);
+    expect(log(40).compactionPoint(40, retention, () => 7)).toBe(7);
+    expect(log(40).compactionPoint(40, retention, () => 0)).toBeUndefined();
+    expect(log(40).compactionPoint(40, retention, () => 35)).toBe(30);
+    expect(log(70).compactionPoint(70, retention, () => 7)).toBe(20);
+    expect(
+      log(70).compactionPoint(70, { ...retention, catchUp: { entries: 50, bytes: 3000 } }, () => 7),
+    ).toBe(40);
   });
 });

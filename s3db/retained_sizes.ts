@@ -53,12 +53,18 @@ export class RetainedSizes {
 
   /**
    * Undefined while the log holds less than twice what is to stay. Never beyond `applied`.
-   * @param needed the last index that the follower furthest behind has; what follows stays as far as `catchUp` allows.
+   * @param neededBehind the last index that the follower furthest behind has; what follows stays as far as `catchUp`
+   * allows. Asked only when the log is long enough: this is called for each round of entries.
    */
-  compactionPoint(applied: number, retention: Retention, needed = Infinity): number | undefined {
+  compactionPoint(
+    applied: number,
+    retention: Retention,
+    neededBehind: () => number = () => Infinity,
+  ): number | undefined {
     const { catchUp = { entries: 4 * retention.entries, bytes: 4 * retention.bytes } } = retention;
     const tooMany = this.#sizes.length > 2 * retention.entries;
     if (!tooMany && this.#bytes <= 2 * retention.bytes) return undefined;
+    const needed = neededBehind();
     let upTo = this.#base;
     let bytes = this.#bytes;
     let count = this.#sizes.length;

@@ -96,6 +96,7 @@ export class Leader {
             next: this.#log.lastIndex + 1,
             state: 'replicate',
             active: true,
+            live: true,
           }
         : progress.status(),
     );
@@ -157,12 +158,9 @@ export class Leader {
     return live === voters.length || live >= quorumSize(configuration);
   }
 
-  /** Those of the voters that were heard from in this check-quorum round or the one before. */
+  /** How many of the voters are live; the leader itself is. */
   #live(voters: readonly ReplicaId[]): number {
-    return voters.filter((id) => {
-      const progress = this.#progress.get(id);
-      return id === this.#id || progress?.active === true || progress?.wasActive === true;
-    }).length;
+    return voters.filter((id) => id === this.#id || this.#progress.get(id)?.live === true).length;
   }
 
   #append(type: Entry['type'], data: Uint8Array): LogIndex {

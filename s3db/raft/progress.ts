@@ -39,6 +39,11 @@ export class Progress {
     this.#window = options.window;
   }
 
+  /** Heard from in this check-quorum round or the one before. */
+  get live(): boolean {
+    return this.active || this.wasActive;
+  }
+
   get windowFull(): boolean {
     return this.#inflight.length >= this.#window;
   }
@@ -100,7 +105,7 @@ export class Progress {
   }
 
   status(): ProgressStatus {
-    const { id, match, next, state, snapshotIndex, active, wasActive, learner } = this;
+    const { id, match, next, state, snapshotIndex, active, live, learner } = this;
     return {
       id,
       match,
@@ -108,7 +113,7 @@ export class Progress {
       state,
       snapshotIndex,
       active,
-      wasActive,
+      live,
       learner,
       inflightMessages: this.#inflight.length,
     };

@@ -129,8 +129,8 @@ export interface ProgressStatus {
   readonly snapshotIndex: LogIndex;
   /** Heard from since the last check-quorum round began. */
   readonly active: boolean;
-  /** Heard from in the round before that one. */
-  readonly wasActive: boolean;
+  /** Heard from in that round or the one before. */
+  readonly live: boolean;
   readonly learner: boolean;
   readonly inflightMessages: number;
 }
