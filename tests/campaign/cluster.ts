@@ -128,6 +128,7 @@ async function campaign(on: TestNetwork): Promise<object> {
       slowestFaultMs: recoveries.at(-1) ?? 0,
     };
   } finally {
+    // After a violation its peers may be in any state; what was found counts, and the processes below must end.
     await wholeness.close().catch(() => undefined);
     await fleet.close();
     await nemesis.close();
