@@ -82,6 +82,11 @@ async function fill(store: ShardStore, first: number): Promise<number[]> {
   throw new Error('the disk was never full');
 }
 
+async function fillToTheLastByte(): Promise<void> {
+  const { bavail, bsize } = await statfs(disk);
+  await writeFile(path.join(disk, 'other'), Buffer.alloc(bavail * bsize));
+}
+
 async function expectAll(store: ShardStore, names: readonly number[]): Promise<void> {
   expect((await store.scan({ limit: 10_000 })).length).toBe(names.length);
   for (const name of names) {
@@ -111,8 +116,11 @@ it.each([6 * MIB, 0])(
     expect(await store.stat(key(9999))).toBeUndefined();
 
     if (reserveBytes === 0) {
-      // Not even a tombstone may fit then: that is what the reserve is for. Nothing is lost all the same.
+      // Not even what an open writes may fit then: that is what the reserve is for. Nothing is lost all the same.
       await store.close();
+      await fillToTheLastByte();
+      await expect(open(0)).rejects.toThrow(LogFullError);
+      await run('mount', ['-o', `remount,size=${DISK_BYTES + 4 * MIB}`, disk]);
       store = await open(0);
       await expectAll(store, names);
       await store.close();

@@ -1,4 +1,5 @@
 import { Level } from 'level';
+import { LogFullError } from './errors.ts';
 import { systemErrorCode } from './file_system.ts';
 import type { IndexOperation, IndexStorage } from './index_storage.ts';
 import { LevelDamagedError } from './level_check/damage.ts';
@@ -6,8 +7,9 @@ import { checkLevel } from './level_check/level_check.ts';
 
 type Database = Level<Uint8Array, Uint8Array>;
 
+const FULL = /no space|disk quota/i;
 /** Failures of opening that say nothing about what the directory holds. */
-const NOT_DAMAGE = /no space|too many open|permission denied|read-only|disk quota|cannot allocate/i;
+const NOT_DAMAGE = /too many open|permission denied|read-only|cannot allocate/i;
 
 /** `IndexStorage` on a Level database. One that is damaged or can't be opened is removed and begun anew. */
 export class LevelIndex implements IndexStorage {
@@ -26,12 +28,14 @@ export class LevelIndex implements IndexStorage {
     this.discarded = parts.discarded;
   }
 
+  /** @throws LogFullError when what an open writes finds no space */
   static async open(directory: string): Promise<LevelIndex> {
     try {
       // The store has the log's lock, so nobody else has this open.
       await checkLevel(directory);
       return new LevelIndex({ database: await openLevel(directory), directory, discarded: false });
     } catch (error) {
+      if (isLevelFull(error)) throw new LogFullError(`no space left to open ${directory}`, { cause: error });
       if (!isDamage(error)) throw error;
     }
     await destroyLevel(directory);
@@ -87,6 +91,12 @@ async function openLevel(directory: string): Promise<Database> {
 export function destroyLevel(directory: string): Promise<void> {
   // On Node, Level is classic-level's class; the types of `level` only have what browsers have too.
   return (Level as unknown as { destroy(location: string): Promise<void> }).destroy(directory);
+}
+
+/** Whether a Level could not be opened because the disk is full. */
+export function isLevelFull(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && FULL.test(cause.message);
 }
 
 function isDamage(error: unknown): boolean {

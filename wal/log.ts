@@ -91,12 +91,13 @@ export class Log implements AppendLog {
 
   /**
    * Opens the directory, after recovery.
-   * @throws LogLockedError, LogDamagedError, RecordInvalidError (an option outside its limits), and system errors.
+   * @throws LogLockedError, LogDamagedError, LogFullError, RecordInvalidError (an option outside its limits), and system
+   * errors.
    */
   static async open(options: LogOptions): Promise<Log> {
     const full = withDefaults(options);
     await full.fileSystem.makeDirectory(full.directory);
-    const lock = await full.fileSystem.lock(full.directory);
+    const lock = await takeLock(full);
     if (lock === undefined) throw new LogLockedError(full.directory);
     try {
       const parts = await openLocked(full, lock);
@@ -440,5 +441,14 @@ export class Log implements AppendLog {
     }
     // Who was let through may not append after all; no group would end then to let the next ones through.
     if (this.#waiting.length === 0) setImmediate(() => this.#wakeReady());
+  }
+}
+
+async function takeLock({ fileSystem, directory }: Required<LogOptions>): Promise<DirectoryLock | undefined> {
+  try {
+    return await fileSystem.lock(directory);
+  } catch (error) {
+    if (!isNoSpace(error)) throw error;
+    throw new LogFullError(`no space left to open ${directory}`, { cause: error });
   }
 }

@@ -1,7 +1,7 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { Level } from 'level';
-import { destroyLevel } from './level_index.ts';
+import { destroyLevel, isLevelFull } from './level_index.ts';
 import { systemErrorCode, type DirectoryLock, type File, type FileSystem } from './file_system.ts';
 import { syncDirectory } from './sync_directory.ts';
 
@@ -56,6 +56,9 @@ export class NodeFileSystem implements FileSystem {
       return await holdLevel(name);
     } catch (error) {
       if (isLocked(error)) return undefined;
+      if (isLevelFull(error)) {
+        throw Object.assign(new Error(`no space left for ${name}`, { cause: error }), { code: 'ENOSPC' });
+      }
       // The lock is taken before anything is read, so nobody has it; and nothing is kept in it.
       await destroyLevel(name);
     }
