@@ -143,15 +143,14 @@ export class ShardIndex {
     if (difference > 0) {
       // A close that copies the one before leaves a ghost; so does one that replaces it.
       const left = current?.kind === 'live' ? withGhost(ghosts, current.position.segment) : ghosts;
-      this.#set(
-        shardKey,
+      const next: Entry =
         event.kind === 'close'
           ? { kind: 'live', ...event.close, position: event.position, ghosts: left }
-          : { kind: 'deleted', order: event.order, position: event.position, ghosts: left },
-      );
+          : { kind: 'deleted', order: event.order, position: event.position, ghosts: left };
+      this.#replace(shardKey, current, next);
     } else if (difference < 0 && event.kind === 'close' && current !== undefined) {
       const left = withGhost(ghosts, event.position.segment);
-      if (left !== ghosts) this.#set(shardKey, { ...current, ghosts: left });
+      if (left !== ghosts) this.#replace(shardKey, current, { ...current, ghosts: left });
     }
   }
 
@@ -160,8 +159,7 @@ export class ShardIndex {
     const current = this.get(shardKey);
     if (!current?.ghosts.includes(segment)) return;
     const ghosts = current.ghosts.filter((ghost) => ghost !== segment);
-    if (current.kind === 'deleted' && ghosts.length === 0) this.#set(shardKey, undefined);
-    else this.#set(shardKey, { ...current, ghosts });
+    this.#replace(shardKey, current, isIdle(current, ghosts) ? undefined : { ...current, ghosts });
   }
 
   /** The segment is about to be unlinked: from the next flush on, an open that doesn't find it forgets its ghosts. */
@@ -187,20 +185,20 @@ export class ShardIndex {
     /** Tombstones that were replayed; undefined when the whole index was made again. */
     readonly tombstones: Iterable<Uint8Array> | undefined;
   }): Promise<void> {
-    for (const shardKey of options.tombstones ?? []) this.#forgetIdle(shardKey);
+    for (const shardKey of options.tombstones ?? []) {
+      const entry = this.get(shardKey);
+      if (entry !== undefined && isIdle(entry, entry.ghosts)) this.#replace(shardKey, entry, undefined);
+    }
     const gone = [...this.#drops.keys()].filter((segment) => !options.segments.has(segment));
     if (gone.length > 0 || options.tombstones === undefined) {
-      for await (const [shardKey] of this.entries()) {
-        for (const segment of gone) this.forgetGhost(shardKey, segment);
-        this.#forgetIdle(shardKey);
+      // Nothing else changes the index meanwhile, so that what the iteration gives is what is there.
+      for await (const [shardKey, entry] of this.entries()) {
+        const ghosts = entry.ghosts.filter((ghost) => !gone.includes(ghost));
+        if (isIdle(entry, ghosts)) this.#replace(shardKey, entry, undefined);
+        else if (ghosts.length < entry.ghosts.length) this.#replace(shardKey, entry, { ...entry, ghosts });
       }
     }
     for (const segment of this.#drops.keys()) this.forgetDrop(segment);
-  }
-
-  #forgetIdle(shardKey: Uint8Array): void {
-    const entry = this.get(shardKey);
-    if (entry?.kind === 'deleted' && entry.ghosts.length === 0) this.#set(shardKey, undefined);
   }
 
   /** Entries after `startAfter` in order of key; what is in memory only is there too. */
@@ -334,8 +332,8 @@ export class ShardIndex {
     return segment - this.#log.segments.filter(({ id }) => id <= segment).length;
   }
 
-  #set(shardKey: Uint8Array, entry: Entry | undefined): void {
-    const before = this.get(shardKey);
+  /** `before`: what `get` gives; looking again would cost a rebuild a read of the disk for each record. */
+  #replace(shardKey: Uint8Array, before: Entry | undefined, entry: Entry | undefined): void {
     if (before !== undefined) this.#count(before, -1);
     if (entry !== undefined) this.#count(entry, 1);
     this.#dirty.set(nameOf(shardKey), entry);
@@ -385,6 +383,11 @@ function compare(event: ShardEvent, entry: Entry): number {
   }
   const { position } = entry;
   return event.position.segment - position.segment || event.position.offset - position.offset;
+}
+
+/** A deletion that covers nothing any more need not be remembered. */
+function isIdle(entry: Entry, ghosts: readonly number[]): boolean {
+  return entry.kind === 'deleted' && ghosts.length === 0;
 }
 
 function withGhost(ghosts: readonly number[], segment: number): readonly number[] {
