@@ -1,5 +1,5 @@
 import { Level } from 'level';
-import { crc32 } from 'node:zlib';
+import { crc32 } from '@node-rs/crc32';
 import type { Batch, Operation } from './database.ts';
 import { InvalidRequestError } from './errors.ts';
 import { afterPrefix, asBuffer, concatBytes, plainView } from './key_bytes.ts';

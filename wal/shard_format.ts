@@ -1,4 +1,4 @@
-import { crc32 } from 'node:zlib';
+import { crc32 } from '@node-rs/crc32';
 import type { Position } from './append_log.ts';
 import { readUInt64, RECORD_HEADER_BYTES, writeUInt64 } from './format.ts';
 import type { ShardKey } from './shard_storage.ts';

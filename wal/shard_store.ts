@@ -1,5 +1,5 @@
 import * as path from 'node:path';
-import { crc32 } from 'node:zlib';
+import { crc32 } from '@node-rs/crc32';
 import type { LogPoint } from './append_log.ts';
 import { candidates, compactSegment, type CompactedSegment, type CompactionSource } from './compaction.ts';
 import { DamagedShards } from './damaged_shards.ts';

@@ -1,4 +1,4 @@
-import { crc32 } from 'node:zlib';
+import { crc32 } from '@node-rs/crc32';
 import type { LogRecord } from './append_log.ts';
 import type { Log } from './log.ts';
 import { encodeBlockKey, RECORD_BLOCK, type BlockPlace } from './shard_format.ts';

@@ -1,4 +1,4 @@
-import { crc32 } from 'node:zlib';
+import { crc32 } from '@node-rs/crc32';
 import { readSmallFile, systemErrorCode, writeFileDurably, type FileSystem } from './file_system.ts';
 import { StampDamagedError, StampMismatchError, StampMissingError, type Stamp } from './shard_errors.ts';
 

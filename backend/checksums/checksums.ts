@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
-import { crc32 } from 'node:zlib';
-import { crc32c } from '@node-rs/crc32';
+import { crc32, crc32c } from '@node-rs/crc32';
 import type { ChecksumAlgorithm, ChecksumType } from '../backend.ts';
 import { CrcCombiner, CRC32, CRC32C, CRC64NVME, type CrcPolynomial } from './crc_combine.ts';
 import { Crc64Nvme } from './crc64nvme.ts';
