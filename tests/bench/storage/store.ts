@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { collectYoungBuffers } from '../../../cmd/buffer_collection.ts';
 import { ShardStore } from '../../../wal/shard_store.ts';
 import { bestOf, gigabytesPerSecond, type Measured } from './target.ts';
 
@@ -18,8 +17,6 @@ export async function measureStore(directory: string, rounds: number): Promise<M
 async function measureReads(directory: string, rounds: number): Promise<Measured> {
   const store = await ShardStore.open({ directory: join(directory, 'reads'), stamp });
   const body = randomBytes(32 * mib);
-  // As in the server's process, whose heap is large too.
-  const stopCollecting = collectYoungBuffers();
   const shards = [1, 2, 3, 4].map((name) => ({ objectHash: Buffer.alloc(32, name), index: 0 }));
   for (const shard of shards) await store.put(shard, { epoch: 1n, blockSizeBytes: 256 * kib }, chunks(body));
   const best = await bestOf(3 * rounds, {
@@ -32,7 +29,6 @@ async function measureReads(directory: string, rounds: number): Promise<Measured
         }
       }),
   });
-  stopCollecting();
   await store.close();
   return { name: 'shard reads from page cache', value: best.read, unit: 'GB/s', target: 1.5 };
 }
