@@ -16,9 +16,12 @@ import { parseArgs } from 'node:util';
 import { Random } from '../sim/random.ts';
 import { Fleet, hostsOfFleet } from './cluster/fleet.ts';
 import { Nemesis } from './cluster/nemesis.ts';
+import { SmallDisk } from './cluster/small_disk.ts';
 import { Wholeness, type Findings } from './cluster/wholeness.ts';
 import { bucket, Workload } from './cluster/workload.ts';
-import { openNetwork, type TestNetwork } from './network.ts';
+import { openNetwork } from './network.ts';
+import type { TestNetwork } from './network/test_network.ts';
+import { canStepClocks } from './stepped_clock.ts';
 
 const { values } = parseArgs({
   options: {
@@ -27,6 +30,7 @@ const { values } = parseArgs({
     workers: { type: 'string', default: '6' },
     rate: { type: 'string', default: '12' },
     rest: { type: 'string', default: '3' },
+    only: { type: 'string' },
     artifacts: { type: 'string', default: 'artifacts/campaign' },
   },
 });
@@ -46,9 +50,13 @@ const callLog = createWriteStream(join(artifacts, 'calls.jsonl'));
 
 const directory = await mkdtemp(join(tmpdir(), 's3d-campaign-'));
 const network = await openNetwork(hostsOfFleet);
-const mount = await Nemesis.mountSmallDisk(directory);
+const smallDisk = await SmallDisk.mount(directory);
 say(
-  `${minutes} minutes, seed ${seed}, ${network.description}, ${mount === undefined ? 'no small disk' : 'a small disk'}`,
+  [
+    `${minutes} minutes, seed ${seed}, ${network.description}`,
+    smallDisk === undefined ? 'no small disk' : 'a small disk',
+    (await canStepClocks()) ? 'clocks that step' : 'no clocks that step (without libfaketime)',
+  ].join(', '),
 );
 let verdict: object = {};
 try {
@@ -79,17 +87,18 @@ async function campaign(on: TestNetwork): Promise<object> {
   const random = new Random(seed);
   const fleet = await Fleet.start({ network: on, directory, logDirectory: join(artifacts, 'logs') });
   const wholeness = await Wholeness.open(fleet);
-  const nemesis = new Nemesis({
+  const nemesis = await Nemesis.open({
     fleet,
     network: on,
     wholeness,
     random: random.fork(),
     log: say,
     onViolation: violate,
+    smallDisk,
+    only: values.only,
     endMs: performance.now() + minutes * 60_000,
     restMs: Number(values.rest) * 1000,
   });
-  nemesis.useMount(mount);
   const workload = new Workload({
     fleet,
     random: random.fork(),
@@ -131,7 +140,7 @@ async function campaign(on: TestNetwork): Promise<object> {
     // After a violation its peers may be in any state; what was found counts, and the processes below must end.
     await wholeness.close().catch(() => undefined);
     await fleet.close();
-    await nemesis.close();
+    await smallDisk?.close();
   }
 }
 

@@ -16,7 +16,9 @@ import { History } from './database/history.ts';
 import { Nemesis } from './database/nemesis.ts';
 import { ReplicaSet } from './database/replica_set.ts';
 import { Workload } from './database/workload.ts';
-import { openNetwork, type TestNetwork } from './network.ts';
+import { openNetwork } from './network.ts';
+import type { TestNetwork } from './network/test_network.ts';
+import { canStepClocks } from './stepped_clock.ts';
 
 const { values } = parseArgs({
   options: {
@@ -25,6 +27,7 @@ const { values } = parseArgs({
     replicas: { type: 'string', default: '3,5' },
     workers: { type: 'string', default: '10' },
     rate: { type: 'string', default: '150' },
+    only: { type: 'string' },
     artifacts: { type: 'string', default: 'artifacts/campaign' },
   },
 });
@@ -51,7 +54,8 @@ async function campaign(size: number): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 's3d-campaign-'));
   const network = await openNetwork(size);
   const random = new Random(seed * 100 + size);
-  print(`${size} replicas for ${minutesEach} minutes, seed ${seed}, ${network.description}`);
+  const clocks = (await canStepClocks()) ? 'clocks that step' : 'no clocks that step (without libfaketime)';
+  print(`${size} replicas for ${minutesEach} minutes, seed ${seed}, ${network.description}, ${clocks}`);
   const violations: string[] = [];
   let verdict: object = {};
   try {
@@ -94,7 +98,14 @@ async function run({ size, place, directory, network, random, violations }: Run)
     interrupted.abort();
   };
   const driver = random.pick(['auto', 'http2'] as const);
-  const set = await ReplicaSet.start({ size, network, directory, driver, logDirectory: join(place, 'logs') });
+  const set = await ReplicaSet.start({
+    size,
+    network,
+    directory,
+    driver,
+    logDirectory: join(place, 'logs'),
+    tampering: true,
+  });
   try {
     const nemesis = new Nemesis({
       set,
@@ -102,6 +113,7 @@ async function run({ size, place, directory, network, random, violations }: Run)
       random: random.fork(),
       log: (line) => nemesisLines.write(`${line}\n`),
       onViolation,
+      only: values.only,
       endMs: performance.now() + minutesEach * 60_000,
     });
     await nemesis.whole('at the start');

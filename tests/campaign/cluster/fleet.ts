@@ -7,18 +7,20 @@ import { loadClusterSecret } from '../../../cmd/certificates/cluster_secret.ts';
 import { DatabaseClient } from '../../../s3db/client.ts';
 import { certificateName } from '../../../transport/peer_name.ts';
 import { ServerProcess } from '../../cluster/server_process.ts';
-import type { TestNetwork } from '../network.ts';
+import type { TestNetwork } from '../network/test_network.ts';
+import { SlowDisk } from '../slow_disk.ts';
+import { SteppedClock } from '../stepped_clock.ts';
 import { S3Caller } from './s3_caller.ts';
 
 const run = promisify(execFile);
 const binary = fileURLToPath(new URL('../../../bin/s3d', import.meta.url));
-const fakeTime = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1';
 const keys = {
   accessKeyId: 'AKIACAMPAIGN00000001',
   secretAccessKey: 'campaign-secret-key-of-the-account',
 };
 const dbKeys = { accessKeyId: 'campaign-db-key', secretAccessKey: 'campaign-db-secret-key' };
 const region = 'campaign-1';
+const databasePort = 6660;
 const firstNodes = 5;
 /** Nodes that may be added, one after the other, all on the last host. */
 const laterNodes = 12;
@@ -44,7 +46,6 @@ export class Fleet {
   readonly #asked = new Set<ServerProcess>();
   /** Ports of nodes that were replaced by others at another address. */
   readonly #moved = new Map<number, number>();
-  readonly #clockOffsets = new Map<number, string>();
   #nextNode = firstNodes;
   #ca = '';
   #clusterId = '';
@@ -104,7 +105,6 @@ export class Fleet {
     await this.#start(`node-${id}`, {
       host: hostOf(id),
       args: ['-backend', 'distributed', '-config', this.#configFile(config), '-node', String(id), ...gateway],
-      env: await this.#clockEnvironment(id),
     });
   }
 
@@ -133,11 +133,23 @@ export class Fleet {
     this.#moved.set(id, (this.#moved.get(id) ?? 9990 + id) + 40);
   }
 
-  /** Sets the clock of a node's process, at once. */
-  async setClock(id: number, offsetSeconds: number): Promise<void> {
-    const text = `${offsetSeconds < 0 ? '' : '+'}${offsetSeconds}s`;
-    this.#clockOffsets.set(id, text);
-    await writeFile(this.#clockFile(id), `${text}\n`);
+  /** Of a node's or database's process, like `kill`; it goes on to be that of the next. */
+  clockOf(name: string): SteppedClock {
+    return new SteppedClock(join(this.#options.directory, `clock-${name}`));
+  }
+
+  /** Of a node's or database's process. */
+  diskOf(name: string): SlowDisk {
+    return new SlowDisk(join(this.#options.directory, `slow-disk-${name}`));
+  }
+
+  /** Where processes listen for each other. */
+  get listeners(): { readonly host: number; readonly port: number }[] {
+    const nodes = new Set([...this.runningNodes, ...Array.from({ length: firstNodes }, (_, id) => id)]);
+    return [
+      ...databaseIds.flatMap((host) => [databasePort, databasePort + 1000].map((port) => ({ host, port }))),
+      ...[...nodes].map((id) => ({ host: hostOf(id), port: this.addressOf(id).port })),
+    ];
   }
 
   gatewayOf(id: number): { readonly host: string; readonly port: number } {
@@ -194,7 +206,7 @@ export class Fleet {
       endpoints: databaseIds.map((id) => ({
         id,
         host: this.#options.network.address(id),
-        port: 6660,
+        port: databasePort,
         servername: certificateName(`db-${id}`, this.#clusterId),
       })),
       ca: this.#ca,
@@ -210,18 +222,14 @@ export class Fleet {
 
   async #start(
     name: string,
-    options: {
-      readonly host: number;
-      readonly args: readonly string[];
-      readonly env?: Readonly<Record<string, string>>;
-    },
+    options: { readonly host: number; readonly args: readonly string[] },
   ): Promise<void> {
     const prefix = this.#options.network.prefix(options.host);
     const server = await ServerProcess.start({
       name,
       command: prefix[0] ?? binary,
       args: [...prefix.slice(1), ...(prefix.length > 0 ? [binary] : []), ...options.args],
-      env: options.env ?? {},
+      env: { ...(await this.clockOf(name).environment()), ...this.diskOf(name).environment },
       logFile: join(this.#options.logDirectory, `${name}.log`),
       readyMs: 180_000,
     });
@@ -246,26 +254,6 @@ export class Fleet {
     this.#secret = secret;
   }
 
-  async #clockEnvironment(id: number): Promise<Record<string, string>> {
-    await writeFile(this.#clockFile(id), `${this.#clockOffsets.get(id) ?? '+0s'}\n`);
-    try {
-      await readFile(fakeTime);
-    } catch {
-      return {};
-    }
-    return {
-      LD_PRELOAD: fakeTime,
-      FAKETIME_DONT_FAKE_MONOTONIC: '1',
-      DONT_FAKE_MONOTONIC: '1',
-      FAKETIME_TIMESTAMP_FILE: this.#clockFile(id),
-      FAKETIME_CACHE_DURATION: '1',
-    };
-  }
-
-  #clockFile(id: number): string {
-    return join(this.#options.directory, `clock-${id}`);
-  }
-
   #configFile(name: string): string {
     return join(this.#options.directory, `${name}.toml`);
   }
@@ -276,7 +264,7 @@ export class Fleet {
       (id) => `[[db]]
 id = ${id}
 host = "${network.address(id)}"
-port = 6660
+port = ${databasePort}
 path = "db/node-${id}/"
 access_key_id = "${dbKeys.accessKeyId}"
 secret_access_key = "${dbKeys.secretAccessKey}"`,

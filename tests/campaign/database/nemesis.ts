@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../../sim/random.ts';
-import type { Cut, TestNetwork } from '../network.ts';
+import { chosen, type Fault } from '../fault.ts';
+import type { TestNetwork } from '../network/test_network.ts';
 import { flipByteInLog, removeState } from './damage.ts';
+import { NetworkFaults } from './network_faults.ts';
 import type { ReplicaSet } from './replica_set.ts';
+import { TamperingFaults } from './tampering_faults.ts';
 
 export interface NemesisOptions {
   readonly set: ReplicaSet;
@@ -11,6 +14,8 @@ export interface NemesisOptions {
   /** Gets a line for each thing that is done. */
   readonly log: (line: string) => void;
   readonly onViolation: (what: string) => void;
+  /** Names of faults; the others are left out. */
+  readonly only: string | undefined;
   /** Milliseconds on the `performance` clock; no fault begins later. */
   readonly endMs: number;
 }
@@ -22,48 +27,62 @@ export interface NemesisOptions {
 const recoveryMs = 180_000;
 const enoughAnswers = 100;
 const starvedMs = 900_000;
-/** For so long partitions may go on to come and go meanwhile. */
+/** For so long partitions and the like may go on to come and go meanwhile. */
 const turbulentMs = 20_000;
 const pollMs = 250;
 
-interface Fault {
-  readonly name: string;
-  readonly weight: number;
-  run(): Promise<void>;
-}
+type WeightedFault = Fault & { readonly weight: number };
 
-/** Does to processes, disks and the network what may happen to them: one fault of each sort at a time. */
+/** Does to processes, disks, clocks and the network what may happen to them: one fault of each sort at a time. */
 export class Nemesis {
   readonly #options: NemesisOptions;
   readonly #random: Random;
   readonly counts: Record<string, number> = {};
   /** Times to full recovery, of all replicas. */
   readonly recoveriesMs: number[] = [];
-  #cuts: readonly Cut[] = [];
-  /** Who waits for a network that stays whole. */
+  readonly #network: NetworkFaults;
+  readonly #tampering: TamperingFaults;
+  /** Who waits for surroundings that stay whole. */
   #calm = 0;
 
   constructor(options: NemesisOptions) {
     this.#options = options;
     this.#random = options.random;
+    const isCalm = (): boolean => this.#calm > 0;
+    this.#network = new NetworkFaults({ ...options, random: options.random.fork(), isCalm });
+    this.#tampering = new TamperingFaults({ ...options, random: options.random.fork(), isCalm });
   }
 
   /** Until its end; then everything is whole, or a violation has been reported. */
   async run(): Promise<void> {
-    const { network } = this.#options;
-    await Promise.all([
-      this.#repeat(this.#processFaults(), 2500),
-      network.canCut ? this.#repeat(this.#networkFaults(), 3500) : undefined,
-    ]);
+    const sorts = [
+      { faults: this.#processFaults(), pauseMs: 2500 },
+      { faults: this.#network.faults, pauseMs: 3500 },
+      { faults: await this.#tampering.faults(), pauseMs: 4500 },
+    ];
+    const all = new Set(
+      chosen(
+        sorts.flatMap(({ faults }) => faults),
+        this.#options.only,
+      ),
+    );
+    await Promise.all(
+      sorts.map(({ faults, pauseMs }) =>
+        this.#repeat(
+          faults.filter((fault) => all.has(fault)),
+          pauseMs,
+        ),
+      ),
+    );
     await this.heal();
     await this.whole('at the end');
   }
 
-  /** The network is whole and every replica runs. */
+  /** The network is whole, disks and clocks are as they should be, and every replica runs. */
   async heal(): Promise<void> {
-    const { set, network } = this.#options;
-    this.#cuts = [];
-    await network.cut([]);
+    const { set } = this.#options;
+    await this.#network.mend();
+    await this.#tampering.mend();
     for (const id of set.ids) {
       set.resume(id);
       if (!set.isRunning(id)) await set.startReplica(id);
@@ -72,7 +91,7 @@ export class Nemesis {
 
   /** Waits until every replica is a voter, sees one leader and has applied what is committed. */
   async whole(when: string, timeoutMs = recoveryMs): Promise<boolean> {
-    const { set, network, onViolation } = this.#options;
+    const { set, onViolation } = this.#options;
     const startMs = performance.now();
     let last = '';
     let answers = 0;
@@ -84,8 +103,8 @@ export class Nemesis {
         if (!calm && tookMs > turbulentMs) {
           calm = true;
           this.#calm++;
-          this.#cuts = [];
-          await network.cut([]);
+          await this.#network.mend();
+          await this.#tampering.mend();
         }
         const statuses = await set.statuses();
         if (statuses.every((status) => status !== undefined)) answers++;
@@ -113,7 +132,7 @@ export class Nemesis {
     return false;
   }
 
-  async #repeat(faults: readonly Fault[], pauseMs: number): Promise<void> {
+  async #repeat(faults: readonly WeightedFault[], pauseMs: number): Promise<void> {
     const { endMs, log } = this.#options;
     const startMs = performance.now();
     const total = faults.reduce((sum, fault) => sum + fault.weight, 0);
@@ -130,7 +149,7 @@ export class Nemesis {
     }
   }
 
-  #processFaults(): Fault[] {
+  #processFaults(): WeightedFault[] {
     return [
       { name: 'kill', weight: 5, run: () => this.#kill(1) },
       { name: 'kill the leader', weight: 4, run: () => this.#killLeader() },
@@ -158,21 +177,6 @@ export class Nemesis {
         weight: 1,
         run: () => this.#destroy('state removed', (id) => removeState(this.#options.set.directoryOf(id))),
       },
-    ];
-  }
-
-  #networkFaults(): Fault[] {
-    return [
-      { name: 'isolate', weight: 3, run: async () => this.#isolate(this.#random.pick(this.#ids)) },
-      {
-        name: 'isolate the leader',
-        weight: 3,
-        run: async () => this.#isolate((await this.#options.set.leader()) ?? this.#random.pick(this.#ids)),
-      },
-      { name: 'split', weight: 2, run: () => this.#split() },
-      { name: 'one way', weight: 3, run: () => this.#oneWay() },
-      { name: 'bridge', weight: 1.5, run: () => this.#bridge() },
-      { name: 'clients cut off', weight: 1, run: () => this.#cutClients() },
     ];
   }
 
@@ -287,59 +291,4 @@ export class Nemesis {
     }
     return false;
   }
-
-  async #isolate(id: number): Promise<void> {
-    const others = this.#ids.filter((other) => other !== id);
-    const withClients = this.#random.chance(0.5) ? [0] : [];
-    await this.#cutFor(between([id], [...others, ...withClients]), `db ${id} alone`);
-  }
-
-  async #split(): Promise<void> {
-    const shuffled = this.#random.shuffled(this.#ids);
-    const at = this.#random.between(1, this.#size - 1);
-    const [one, two] = [shuffled.slice(0, at), shuffled.slice(at)];
-    await this.#cutFor(between(one, two), `db ${one.join()} from db ${two.join()}`);
-  }
-
-  async #oneWay(): Promise<void> {
-    const leader = this.#random.chance(0.6) ? await this.#options.set.leader() : undefined;
-    const id = leader ?? this.#random.pick(this.#ids);
-    const others = this.#random.shuffled(this.#ids.filter((other) => other !== id));
-    const some = others.slice(0, this.#random.between(1, others.length));
-    const outward = this.#random.chance(0.5);
-    const cuts = some.map((other): Cut => (outward ? [id, other] : [other, id]));
-    await this.#cutFor(cuts, `what db ${id} ${outward ? 'sends to' : 'hears from'} db ${some.join()}`);
-  }
-
-  /** All see one replica, and only that one. */
-  async #bridge(): Promise<void> {
-    const id = this.#random.pick(this.#ids);
-    const others = this.#ids.filter((other) => other !== id);
-    const cuts = others.flatMap((a) => others.filter((b) => b !== a).map((b): Cut => [a, b]));
-    await this.#cutFor(cuts, `all but those through db ${id}`);
-  }
-
-  async #cutClients(): Promise<void> {
-    const ids = this.#random.shuffled(this.#ids).slice(0, this.#random.between(1, this.#size));
-    await this.#cutFor(between([0], ids), `clients from db ${ids.join()}`);
-  }
-
-  async #cutFor(cuts: readonly Cut[], what: string): Promise<void> {
-    const { network, log } = this.#options;
-    if (this.#calm > 0) return;
-    log(`  cut: ${what}`);
-    this.#cuts = cuts;
-    await network.cut(cuts);
-    await sleep(Math.min(15_000, this.#random.around(4000)));
-    if (this.#cuts === cuts) await network.cut([]);
-  }
-}
-
-function between(one: readonly number[], two: readonly number[]): Cut[] {
-  return one.flatMap((a) =>
-    two.flatMap((b): Cut[] => [
-      [a, b],
-      [b, a],
-    ]),
-  );
 }

@@ -12,7 +12,9 @@ import { LaneLink } from '../../../s3db/link/lane_link.ts';
 import { StateMachine } from '../../../s3db/state_machine.ts';
 import { dialPeer } from '../../../transport/peer.ts';
 import { certificateName } from '../../../transport/peer_name.ts';
-import type { TestNetwork } from '../network.ts';
+import type { TestNetwork } from '../network/test_network.ts';
+import { SlowDisk } from '../slow_disk.ts';
+import { SteppedClock } from '../stepped_clock.ts';
 
 const binary = fileURLToPath(new URL('../../../bin/s3d', import.meta.url));
 const credentials = { accessKeyId: 'campaign-db-key', secretAccessKey: 'campaign-db-secret-key' };
@@ -28,6 +30,8 @@ export interface ReplicaSetOptions {
   /** Gets one log a replica. */
   readonly logDirectory: string;
   readonly driver: 'auto' | 'http3' | 'http2';
+  /** Whether clocks and disks of processes can be tampered with; default no, then there is nothing between. */
+  readonly tampering?: boolean;
 }
 
 /** What `/status` says, as far as a campaign needs it. */
@@ -86,7 +90,14 @@ export class ReplicaSet {
       String(id),
     ];
     const log = await open(join(this.#options.logDirectory, `db-${id}.log`), 'a');
-    const child = spawn(command, args, { stdio: ['ignore', 'ignore', log.fd] });
+    const tampering =
+      this.#options.tampering === true
+        ? { ...(await this.clockOf(id).environment()), ...this.diskOf(id).environment }
+        : {};
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'ignore', log.fd],
+      env: { ...process.env, ...tampering },
+    });
     await log.close();
     const replica = new ReplicaProcess(child, (how) => {
       this.unexpected.push(`db ${id} ended by itself: ${how}`);
@@ -117,6 +128,27 @@ export class ReplicaSet {
 
   resume(id: number): void {
     this.#processes.get(id)?.signal('SIGCONT');
+  }
+
+  /** Of a replica's process, and of the next one after it. */
+  clockOf(id: number): SteppedClock {
+    return new SteppedClock(join(this.#options.directory, `clock-${id}`));
+  }
+
+  /** Of a replica's process, and of the next one after it. */
+  diskOf(id: number): SlowDisk {
+    return new SlowDisk(join(this.#options.directory, `slow-disk-${id}`));
+  }
+
+  /** Where replicas listen for each other. */
+  get listeners(): { readonly host: number; readonly port: number }[] {
+    return this.ids.flatMap((host) => {
+      const { port, raft_port } = this.addressOf(host);
+      return [
+        { host, port },
+        { host, port: raft_port },
+      ];
+    });
   }
 
   directoryOf(id: number): string {
