@@ -1,4 +1,4 @@
-import { request as httpsRequest } from 'node:https';
+import { Agent, request as httpsRequest } from 'node:https';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ClientEndpoint, type Answer, type Call } from '../client_endpoint.ts';
 import { formatRequestId, mintRequestId } from '../request_id.ts';
@@ -212,6 +212,24 @@ describe('the REST service', () => {
     const most = Buffer.alloc(8 * 1024 * 1024 - 100, 3);
     expect((await send('POST', `/v1/put/things/${hex('big')}`, { body: most })).status).toBe(200);
     expect(Buffer.from((await send('GET', `/v1/get/things/${hex('big')}`)).body).equals(most)).toBe(true);
+  });
+
+  it('keeps the connection when a key is not there', async () => {
+    const { host, port } = cluster.addresses[0]!;
+    const path = `/v1/get/things/${hex('missing')}`;
+    const headers = endpoint.signedHeaders({ method: 'GET', path, headers: {} });
+    const agent = new Agent({ keepAlive: true });
+    const answer = await new Promise<readonly unknown[]>((resolve, reject) => {
+      const options = { host, port, path, headers, agent, ca: cluster.authority.ca };
+      httpsRequest({ ...options, servername: 'db-1.test.s3d' }, (response) => {
+        response.resume();
+        resolve([response.statusCode, response.headers.connection]);
+      })
+        .on('error', reject)
+        .end();
+    });
+    agent.destroy();
+    expect(answer).toEqual([404, 'keep-alive']);
   });
 
   it('answers only who signs, and hides what exists from others', async () => {

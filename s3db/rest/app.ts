@@ -151,7 +151,7 @@ export function databaseApp(options: AppOptions): Hono<Bindings> {
     const { code, message, details } = known ?? new ApiError('Internal', 'internal error');
     if (code === 'Unavailable' || code === 'UnknownOutcome') c.header('retry-after', retryAfterSeconds);
     // What is left of a body that was refused would be taken for the next request.
-    if (!c.env.incoming.readableEnded) c.header('connection', 'close');
+    if (!c.env.incoming.complete) c.header('connection', 'close');
     return c.json({ error: code, message, ...details }, statusOf[code]);
   });
   return app;
