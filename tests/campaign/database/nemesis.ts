@@ -29,6 +29,8 @@ const enoughAnswers = 100;
 const starvedMs = 900_000;
 /** For so long partitions and the like may go on to come and go meanwhile. */
 const turbulentMs = 20_000;
+/** For a change of members, also while partitions and slow disks come and go. */
+const membershipMs = 120_000;
 const pollMs = 250;
 
 type WeightedFault = Fault & { readonly weight: number };
@@ -274,7 +276,7 @@ export class Nemesis {
   /** Asks whoever leads, except one; false when nobody does it for a while. */
   async #onLeader(path: string, body: object, except: number): Promise<boolean> {
     const { set } = this.#options;
-    const untilMs = performance.now() + 40_000;
+    const untilMs = performance.now() + membershipMs;
     while (performance.now() < untilMs) {
       const leader = await set.leader();
       if (leader === except) {

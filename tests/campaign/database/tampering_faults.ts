@@ -24,7 +24,7 @@ export class TamperingFaults {
   }
 
   async faults(): Promise<(Fault & { readonly weight: number })[]> {
-    const clock = { name: 'clock step', weight: 2, run: () => this.#stepClock() };
+    const clock = { name: 'clock step', weight: 3, run: () => this.#stepClock() };
     return [
       { name: 'slow disk', weight: 3, run: () => this.#slow() },
       { name: 'disk that hangs', weight: 2, run: () => this.#hang() },

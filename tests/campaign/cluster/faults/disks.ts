@@ -71,6 +71,10 @@ async function slow({ fleet, random, log, nodes }: Scene): Promise<void> {
   log(`the disk of ${name} is slow: ${describeDelays(delays)}`);
   await fleet.diskOf(name).slow(delays);
   await sleep(random.between(5000, 25_000));
+  if (random.chance(0.3)) {
+    log(`kill -9 ${name}, in the middle of what its disk does`);
+    await fleet.kill(name);
+  }
 }
 
 /** Once or a few times for some seconds. */

@@ -47,5 +47,6 @@ async function slow({ fleet, network, random, log }: Scene, host: number): Promi
   const { quality, description } = drawSlowNetwork(random);
   log(`the way to host ${host} is slow: ${description}`);
   await network.delay({ ...quality, host, listeners: fleet.listeners });
-  await sleep(random.between(5000, 25_000));
+  // Connections take a few seconds to come back: long enough to be used once they have.
+  await sleep(random.between(10_000, 30_000));
 }
