@@ -8,7 +8,7 @@ if (cert === undefined || key === undefined) throw new Error('usage: bare_server
 const answers = new Map<number, Buffer>();
 
 const server = createServer({ cert: readFileSync(cert), key: readFileSync(key) }, (request, response) => {
-  if (request.method === 'PUT') {
+  if (request.method === 'PUT' || request.method === 'POST') {
     const hash = createHash('md5');
     request.on('data', (chunk: Buffer) => hash.update(chunk));
     request.on('end', () => response.setHeader('etag', hash.digest('hex')).end());

@@ -3,7 +3,8 @@
  * Three processes of each on this machine, both with TLS, real fdatasync, 256-byte values and 32-byte keys. Turns are short and interleaved, so
  * that what else the machine does meets both alike; the ratios are what counts. All clients ask the leader. s3db is measured
  * through the client that gateways use (lanes of the transport) and through REST (TLS and SigV4), both from this one Node
- * process; etcd through its own Go client over at most 16 connections, built with `go` from tests/bench/etcd_load.
+ * process; etcd through its own Go client over at most 16 connections, built with `go` from tests/bench/etcd_load. What REST
+ * can reach at most is measured beside them: a bare HTTPS server that is called in the same way and does nothing.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,6 +13,7 @@ import { parseArgs } from 'node:util';
 import type { Database } from '../../s3db/database.ts';
 import { ReplicaSet } from '../campaign/database/replica_set.ts';
 import { loopbackNetwork } from '../campaign/network.ts';
+import { BareRest } from './bare_rest.ts';
 import { EtcdCluster } from './etcd.ts';
 import { measureLimits } from './limits.ts';
 import { measure, median, type Measured } from './measured.ts';
@@ -43,6 +45,7 @@ interface Subject {
   readonly pids: () => readonly number[];
 }
 
+const bareName = 'bare HTTPS';
 const table = 'bench';
 const keys = 5000;
 const value = new Uint8Array(256).fill(7);
@@ -169,7 +172,7 @@ async function compare(subjects: readonly Subject[]): Promise<void> {
     for (const [name, { calls, perSecond, p50Ms, p99Ms }] of medians) {
       const perWrite = (syncs.get(name) ?? NaN) / calls;
       const microseconds = Math.round(((cpu.get(name) ?? NaN) * 1e6) / calls);
-      const disk = operation === 'put' ? `  ${perWrite.toFixed(3)} fdatasyncs a write` : '';
+      const disk = operation === 'put' && name !== bareName ? `  ${perWrite.toFixed(3)} fdatasyncs a write` : '';
       const tooMany =
         clients === 256 && perWrite > mostSyncsPerWrite && name !== 'etcd' ? '  MISSED (0.1)' : '';
       print(
@@ -179,19 +182,19 @@ async function compare(subjects: readonly Subject[]): Promise<void> {
     }
     const etcd = medians.get('etcd');
     const target = targets.find((one) => one.operation === operation && one.clients === clients);
-    for (const name of ['s3db lane', 's3db REST']) {
+    for (const name of ['s3db lane', 's3db REST', bareName]) {
       const ours = medians.get(name);
       if (etcd === undefined || ours === undefined) continue;
       const rate = `${(ours.perSecond / etcd.perSecond).toFixed(2)} of etcd's rate, ${(ours.p50Ms / etcd.p50Ms).toFixed(2)} of its p50`;
       const verdict =
-        target === undefined
+        target === undefined || name === bareName
           ? ''
           : `  target: ${target.text}: ${target.reached(target.ratio(ours, etcd)) ? 'reached' : 'MISSED'}`;
       print(`${' '.repeat(19)}${name}: ${rate}${verdict}`);
     }
   }
   for (const { name, pids } of subjects) {
-    if (name === 's3db REST') continue;
+    if (name === 's3db REST' || name === bareName) continue;
     const memory = await Promise.all(pids().map(rssMiB));
     print(
       `memory ${name === 's3db lane' ? 's3db' : name}: ${memory.map((mib) => mib.toFixed(0)).join(', ')} MiB`,
@@ -212,20 +215,30 @@ const set = await ReplicaSet.start({
   driver: driverOf(values.driver),
 });
 let etcd: EtcdCluster | undefined;
+let bare: BareRest | undefined;
 try {
   const lane = set.laneClient();
   const rest = await set.client();
   await rest.batch({ conditions: [], operations: [] }, { deadlineMs: 60_000 });
   await lane.get(table, keyOf(0), { deadlineMs: 60_000 });
   const subjects: Subject[] = [s3db('s3db lane', set, lane), s3db('s3db REST', set, rest)];
+  const certs = join(directory, 'data', 'certs');
+  const pair = {
+    cert: join(certs, '127.0.0.1.pem'),
+    key: join(certs, '127.0.0.1.key'),
+    ca: join(certs, 'ca.pem'),
+  };
+  const nothing = await BareRest.start(pair);
+  bare = nothing;
+  subjects.push({
+    name: bareName,
+    measure: (operation, load) =>
+      nothing.measure(operation === 'put' ? 'write' : 'read', { ...load, bytes: value.length }),
+    fdatasyncs: async () => NaN,
+    pids: () => nothing.pids,
+  });
   const missing = await EtcdCluster.missing();
   if (missing === undefined) {
-    const certs = join(directory, 'data', 'certs');
-    const pair = {
-      cert: join(certs, '127.0.0.1.pem'),
-      key: join(certs, '127.0.0.1.key'),
-      ca: join(certs, 'ca.pem'),
-    };
     const started = await EtcdCluster.start(join(directory, 'etcd'), pair);
     etcd = started;
     subjects.push({
@@ -240,6 +253,7 @@ try {
   await warmUp(subjects);
   await compare(subjects);
 } finally {
+  await bare?.close();
   await etcd?.close();
   await set.close();
   await rm(directory, { recursive: true });
