@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server';
-import { Hono, type Context } from 'hono';
+import { Hono } from 'hono';
 import { MalformedBytesError } from '../../wal/byte_codec.ts';
 import { decodeBatch, UnknownCommandError } from '../command.ts';
 import type { Batch, ScanRequest } from '../database.ts';
@@ -10,6 +10,7 @@ import type { Logger } from '../logger.ts';
 import { mintRequestId, parseRequestId } from '../request_id.ts';
 import type { Outcome } from '../request_memory.ts';
 import { checkWritable } from '../reserved_tables.ts';
+import { Answers, type RestContext as Call } from './answers.ts';
 import { ApiError, statusOf, toApiError } from './api_error.ts';
 import { binaryBatchType, binaryPageType, encodePage } from './binary_page.ts';
 import { batchFromJson, fromHex, pageToJson } from './json_batch.ts';
@@ -23,7 +24,6 @@ export interface AppOptions {
 }
 
 type Bindings = { Bindings: HttpBindings };
-type Call = Context<Bindings>;
 
 /** A caller may ask for less or more by `X-S3db-Timeout-Ms`. */
 const defaultTimeoutMs = 5000;
@@ -40,6 +40,7 @@ const retryAfterSeconds = '1';
 export function databaseApp(options: AppOptions): Hono<Bindings> {
   const { service, authenticator, logger } = options;
   const app = new Hono<Bindings>();
+  const answers = new Answers(() => service.leaderAddress());
   const signedBody = (c: Call, maxBytes = maxBodyBytes): Promise<Buffer> =>
     authenticatedBody(c.env.incoming, { authenticator, maxBytes, timeoutMs: maxTimeoutMs });
   const signed = (c: Call): Promise<Buffer> => signedBody(c, 64 * 1024);
@@ -47,36 +48,31 @@ export function databaseApp(options: AppOptions): Hono<Bindings> {
   const write = async (c: Call, batch: Batch): Promise<Response> => {
     checkWritable(batch);
     const outcome = await service.write(batch, { requestId: requestIdOf(c), timeoutMs: timeoutOf(c) });
-    return c.json({ index: appliedIndex(outcome) });
+    return answers.json(c, { index: appliedIndex(outcome) });
   };
 
-  app.use(async (c, next) => {
-    await next();
-    const leader = service.leaderAddress();
-    if (leader !== undefined) c.header('x-s3db-leader', leader);
-  });
   app.get('/health', (c) => {
     const healthy = service.healthy();
-    return c.json({ status: healthy ? 'ok' : 'no leader' }, healthy ? 200 : 503);
+    return answers.json(c, { status: healthy ? 'ok' : 'no leader' }, { status: healthy ? 200 : 503 });
   });
   app.get('/status', async (c) => {
     await signed(c);
-    return c.json(service.status());
+    return answers.json(c, service.status());
   });
   app.get('/metrics', async (c) => {
     await signed(c);
     const { contentType, text } = await service.metrics();
-    return c.body(text, 200, { 'content-type': contentType });
+    return answers.bytes(c, Buffer.from(text), contentType);
   });
   app.get('/v1/leader', async (c) => {
     await signed(c);
-    return c.json(await service.leader(queryTimeout(c, 1000)));
+    return answers.json(c, await service.leader(queryTimeout(c, 1000)));
   });
   app.on('GET', keyPaths('/v1/get'), async (c) => {
     await signed(c);
     const value = await service.get(tableOf(c), keyOf(c), readRequest(c));
     if (value === undefined) throw new ApiError('NotFound', 'there is no such key');
-    return c.body(bodyOf(value), 200, { 'content-type': 'application/octet-stream' });
+    return answers.bytes(c, value, 'application/octet-stream');
   });
   app.on('POST', keyPaths('/v1/put'), async (c) => {
     const value = await signedBody(c);
@@ -97,49 +93,52 @@ export function databaseApp(options: AppOptions): Hono<Bindings> {
     await signed(c);
     const page = await service.scan(scanRequest(c), readRequest(c));
     if (c.env.incoming.headers.accept === binaryPageType) {
-      return c.body(bodyOf(encodePage(page)), 200, { 'content-type': binaryPageType });
+      return answers.bytes(c, encodePage(page), binaryPageType);
     }
-    return c.json(pageToJson(page));
+    return answers.json(c, pageToJson(page));
   });
   app.post('/v1/transfer', async (c) => {
     await service.transfer(memberId(await signedBody(c)), timeoutOf(c));
-    return c.json({});
+    return answers.json(c, {});
   });
   app.post('/v1/leave', async (c) => {
     await service.leave(memberId(await signedBody(c)), timeoutOf(c));
-    return c.json({});
+    return answers.json(c, {});
   });
   app.post('/v1/join', async (c) => {
     const json = jsonBody(await signedBody(c));
     const { raft_port: raftPort, ...rest } = json;
     const port = Number(json['port']);
     await service.join(checkAddress({ ...rest, raftPort: raftPort ?? port + 1000 }), timeoutOf(c));
-    return c.json({});
+    return answers.json(c, {});
   });
   app.post('/v1/snapshot', async (c) => {
     await signed(c);
-    return c.json(await service.snapshot(timeoutOf(c)));
+    return answers.json(c, await service.snapshot(timeoutOf(c)));
   });
   app.get('/v1/backup', async (c) => {
     await signed(c);
     const pieces = await service.backup(timeoutOf(c));
-    return c.body(ReadableStream.from(pieces), 200, { 'content-type': 'application/x-s3db-backup' });
+    return c.body(ReadableStream.from(pieces), 200, {
+      ...answers.headers,
+      'content-type': 'application/x-s3db-backup',
+    });
   });
   app.post('/v1/restore/begin', async (c) => {
     const { id } = jsonBody(await signedBody(c));
-    return c.json(await service.restoreBegin(restoreId(id), timeoutOf(c)));
+    return answers.json(c, await service.restoreBegin(restoreId(id), timeoutOf(c)));
   });
   app.post('/v1/restore/part/:id/:number', async (c) => {
     const batch = binaryBatch(await signedBody(c, maxBinaryBodyBytes));
     const number = Number(c.req.param('number'));
     await service.restorePart(restoreId(c.req.param('id')), { number, batch }, timeoutOf(c));
-    return c.json({});
+    return answers.json(c, {});
   });
   app.post('/v1/restore/finish', async (c) => {
     const { id, rows, contents } = jsonBody(await signedBody(c));
     const expected = { rows: Number(rows), contents: String(contents) };
     await service.restoreFinish(restoreId(id), expected, timeoutOf(c));
-    return c.json({});
+    return answers.json(c, {});
   });
   app.notFound(async (c) => {
     await signed(c);
@@ -149,10 +148,11 @@ export function databaseApp(options: AppOptions): Hono<Bindings> {
     const known = toApiError(error);
     if (known === undefined) logger.error({ error: error.stack ?? error.message }, 'a request failed');
     const { code, message, details } = known ?? new ApiError('Internal', 'internal error');
-    if (code === 'Unavailable' || code === 'UnknownOutcome') c.header('retry-after', retryAfterSeconds);
+    const headers: Record<string, string> = {};
+    if (code === 'Unavailable' || code === 'UnknownOutcome') headers['retry-after'] = retryAfterSeconds;
     // What is left of a body that was refused would be taken for the next request.
-    if (!c.env.incoming.complete) c.header('connection', 'close');
-    return c.json({ error: code, message, ...details }, statusOf[code]);
+    if (!c.env.incoming.complete) headers['connection'] = 'close';
+    return answers.json(c, { error: code, message, ...details }, { status: statusOf[code], headers });
   });
   return app;
 }
@@ -261,9 +261,4 @@ function jsonBody(body: Buffer): Readonly<Record<string, unknown>> {
     if (!(error instanceof SyntaxError)) throw error;
   }
   throw new InvalidRequestError('the body must be a JSON object');
-}
-
-/** Our own memory, never shared: what the types of the fetch API want to be told. */
-function bodyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  return bytes as Uint8Array<ArrayBuffer>;
 }
