@@ -23,6 +23,7 @@ const valueBytes = 160;
 const table = 'keys';
 const pageItems = 1000;
 const pages = 40;
+const warmPages = 10;
 const barsMs = { keys: 50, prefixes: 150 };
 const deadlineMs = 600_000;
 
@@ -64,11 +65,11 @@ async function fill(database: Database): Promise<void> {
   await Promise.all(Array.from({ length: batchesInFlight }, work));
 }
 
-/** Pages at the beginning, at the end and in between. */
+/** Pages at the beginning, at the end and in between. The first ones, which meet code that isn't compiled yet, don't count. */
 async function measurePages(database: Database, kind: 'keys' | 'prefixes'): Promise<void> {
   const random = new Random(1);
   const times: number[] = [];
-  for (let i = 0; i < pages; i++) {
+  for (let i = -warmPages; i < pages; i++) {
     const last = Math.max(0, keys - pageItems * (kind === 'keys' ? 1 : keysPerPrefix) - keysPerPrefix);
     const at = i === 0 ? 0 : i === 1 ? last : random.below(last);
     const startAfter = kind === 'keys' ? keyOf(at) : text(directoryOf(at));
@@ -76,7 +77,7 @@ async function measurePages(database: Database, kind: 'keys' | 'prefixes'): Prom
     const request = { table, prefix: text('bucket/'), startAfter, limit: pageItems, ...delimiter };
     const startMs = performance.now();
     const page = await database.scan(request, { deadlineMs });
-    times.push(performance.now() - startMs);
+    if (i >= 0) times.push(performance.now() - startMs);
     const found = kind === 'keys' ? page.items.length : page.prefixes.length;
     if (found !== pageItems)
       throw new Error(`a page of ${found} ${kind} behind ${Buffer.from(startAfter).toString()}`);
@@ -86,7 +87,7 @@ async function measurePages(database: Database, kind: 'keys' | 'prefixes'): Prom
   const bar = barsMs[kind];
   print(
     `a page of ${pageItems} ${kind === 'keys' ? 'keys' : 'common prefixes'}: p50 ${middle.toFixed(1)} ms, ` +
-      `slowest of ${pages} ${slowest.toFixed(1)} ms; bar ${bar} ms: ${middle <= bar ? 'reached' : 'MISSED'}`,
+      `slowest of ${pages} ${slowest.toFixed(1)} ms; bar ${bar} ms at any position: ${slowest <= bar ? 'reached' : 'MISSED'}`,
   );
 }
 
@@ -129,6 +130,7 @@ try {
   print(`filling three replicas with ${keys} keys of ${keyOf(0).length} bytes, values of ${valueBytes}`);
   const fillMs = await timed(() => fill(database));
   print(`filled in ${seconds(fillMs)}, ${Math.round((keys * 1000) / fillMs)} keys a second`);
+  for (const id of set.ids) await caughtUp(set, id);
   await measurePages(database, 'keys');
   await measurePages(database, 'prefixes');
   const leader = await set.leader();
