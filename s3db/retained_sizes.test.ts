@@ -21,6 +21,15 @@ describe('where a log is compacted', () => {
     expect(log(40).compactionPoint(5, retention)).toBe(5);
   });
 
+  it('is worth it for a quarter of what is to stay, not for each entry behind a bound', () => {
+    const needed = (): number => 0;
+    expect(log(52).compactionPoint(52, retention, needed)).toBeUndefined();
+    expect(log(53).compactionPoint(53, retention, needed)).toBe(3);
+    const byBytes = { entries: 1000, bytes: 1000, catchUp: { entries: 1000, bytes: 5000 } };
+    expect(log(52).compactionPoint(52, byBytes, needed)).toBeUndefined();
+    expect(log(53).compactionPoint(53, byBytes, needed)).toBe(3);
+  });
+
   it('is not beyond what a follower has that catches up, until it has fallen behind too far', () => {
     expect(log(40).compactionPoint(40, retention, () => 7)).toBe(7);
     expect(log(40).compactionPoint(40, retention, () => 0)).toBeUndefined();

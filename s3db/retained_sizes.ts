@@ -14,6 +14,8 @@ export interface Retention extends LogSize {
   readonly catchUp?: LogSize;
 }
 
+/** Of what is to stay: less than this isn't worth a compaction, which costs the same for one entry as for thousands. */
+const leastShare = 1 / 4;
 /** What of an entry is not its data, in memory and in the log. */
 const entryOverheadBytes = 100;
 
@@ -52,7 +54,7 @@ export class RetainedSizes {
   }
 
   /**
-   * Undefined while the log holds less than twice what is to stay. Never beyond `applied`.
+   * Undefined while the log holds less than twice what is to stay, or only a little of it could go. Never beyond `applied`.
    * @param neededBehind the last index that the follower furthest behind has; what follows stays as far as `catchUp`
    * allows. Asked only when the log is long enough: this is called for each round of entries.
    */
@@ -75,6 +77,9 @@ export class RetainedSizes {
       count--;
       upTo++;
     }
-    return upTo > this.#base ? upTo : undefined;
+    const worthIt =
+      upTo - this.#base >= retention.entries * leastShare ||
+      this.#bytes - bytes >= retention.bytes * leastShare;
+    return worthIt ? upTo : undefined;
   }
 }
