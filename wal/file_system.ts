@@ -26,6 +26,8 @@ export interface File {
   write(pieces: readonly Uint8Array[], position: number): Promise<void>;
   /** fdatasync: contents and length. */
   dataSync(): Promise<void>;
+  /** `write`, then `dataSync`; in one call of the system where it can do so. */
+  writeDurably(pieces: readonly Uint8Array[], position: number): Promise<void>;
   truncate(sizeBytes: number): Promise<void>;
   size(): Promise<number>;
   close(): Promise<void>;

@@ -356,14 +356,13 @@ export class Log implements AppendLog {
     });
     await this.#watched(async () => {
       try {
-        await file.write(encoded.pieces, segment.sizeBytes);
+        await file.writeDurably(encoded.pieces, segment.sizeBytes);
       } catch (error) {
         if (!isNoSpace(error)) throw error;
         await file.truncate(segment.sizeBytes);
         await file.dataSync();
         throw new LogFullError('no space left', { cause: error });
       }
-      await file.dataSync();
     });
     this.#syncs++;
     segment.sizeBytes += encoded.lengthBytes;

@@ -8,11 +8,8 @@ import { syncDirectory } from './sync_directory.ts';
 /** The real disk, by `node:fs`. Raw descriptors and callbacks: FileHandle costs a third of the small reads a second. */
 export class NodeFileSystem implements FileSystem {
   async open(name: string, mode: 'read' | 'write' | 'create'): Promise<File> {
-    const flags = mode === 'read' ? 'r' : mode === 'write' ? 'r+' : 'wx+';
-    const descriptor = await new Promise<number>((resolve, reject) => {
-      fs.open(name, flags, 0o600, (error, opened) => (error ? reject(error) : resolve(opened)));
-    });
-    return new NodeFile(descriptor);
+    const descriptor = await openDescriptor(name, mode === 'read' ? 'r' : mode === 'write' ? 'r+' : 'wx+');
+    return new NodeFile(name, descriptor);
   }
 
   async makeDirectory(name: string): Promise<void> {
@@ -81,10 +78,28 @@ function isLocked(error: unknown): boolean {
   return error instanceof Error && systemErrorCode(error.cause) === 'LEVEL_LOCKED';
 }
 
-class NodeFile implements File {
-  readonly #descriptor: number;
+/**
+ * A write with O_DSYNC is a write and an fdatasync in one turn of the thread pool, which spares a third of their CPU. Not on
+ * macOS, where only fsync's own call reaches the platter.
+ */
+const canWriteSynced = process.platform === 'linux';
+/** IOV_MAX of Linux: more pieces are several writes, and each would be synced by itself. */
+const maxSyncedPieces = 1024;
 
-  constructor(descriptor: number) {
+function openDescriptor(name: string, flags: string | number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.open(name, flags, 0o600, (error, opened) => (error ? reject(error) : resolve(opened)));
+  });
+}
+
+class NodeFile implements File {
+  readonly #name: string;
+  readonly #descriptor: number;
+  /** Of the same file, with O_DSYNC. Opened when it is first needed. */
+  #synced: Promise<number> | undefined;
+
+  constructor(name: string, descriptor: number) {
+    this.#name = name;
     this.#descriptor = descriptor;
   }
 
@@ -98,14 +113,18 @@ class NodeFile implements File {
     return filled;
   }
 
-  async write(pieces: readonly Uint8Array[], position: number): Promise<void> {
-    let rest: readonly Uint8Array[] = pieces;
-    let at = position;
-    while (rest.length > 0) {
-      const count = await this.#writeOnce(rest, at);
-      at += count;
-      rest = behind(rest, count);
+  write(pieces: readonly Uint8Array[], position: number): Promise<void> {
+    return writeAll(this.#descriptor, pieces, position);
+  }
+
+  async writeDurably(pieces: readonly Uint8Array[], position: number): Promise<void> {
+    if (!canWriteSynced || pieces.length > maxSyncedPieces) {
+      await this.write(pieces, position);
+      await this.dataSync();
+      return;
     }
+    this.#synced ??= openDescriptor(this.#name, fs.constants.O_WRONLY | fs.constants.O_DSYNC);
+    await writeAll(await this.#synced, pieces, position);
   }
 
   dataSync(): Promise<void> {
@@ -126,10 +145,11 @@ class NodeFile implements File {
     });
   }
 
-  close(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      fs.close(this.#descriptor, (error) => (error ? reject(error) : resolve()));
-    });
+  async close(): Promise<void> {
+    // Whoever wanted to write was told.
+    const synced = await this.#synced?.catch(() => undefined);
+    await closeDescriptor(this.#descriptor);
+    if (synced !== undefined) await closeDescriptor(synced);
   }
 
   #readOnce(target: Uint8Array, position: number): Promise<number> {
@@ -139,18 +159,34 @@ class NodeFile implements File {
       );
     });
   }
+}
 
-  #writeOnce(pieces: readonly Uint8Array[], position: number): Promise<number> {
-    return new Promise((resolve, reject) => {
-      const done = (error: Error | null, count: number): void => (error ? reject(error) : resolve(count));
-      const only = pieces[0];
-      if (pieces.length === 1 && only !== undefined) {
-        fs.write(this.#descriptor, only, 0, only.length, position, done);
-      } else {
-        fs.writev(this.#descriptor, pieces, position, done);
-      }
-    });
+function closeDescriptor(descriptor: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fs.close(descriptor, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+async function writeAll(descriptor: number, pieces: readonly Uint8Array[], position: number): Promise<void> {
+  let rest = pieces;
+  let at = position;
+  while (rest.length > 0) {
+    const count = await writeOnce(descriptor, rest, at);
+    at += count;
+    rest = behind(rest, count);
   }
+}
+
+function writeOnce(descriptor: number, pieces: readonly Uint8Array[], position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const done = (error: Error | null, count: number): void => (error ? reject(error) : resolve(count));
+    const only = pieces[0];
+    if (pieces.length === 1 && only !== undefined) {
+      fs.write(descriptor, only, 0, only.length, position, done);
+    } else {
+      fs.writev(descriptor, pieces, position, done);
+    }
+  });
 }
 
 /** What of `pieces` is left after the first `count` bytes; empty pieces are dropped, so that a write always moves. */

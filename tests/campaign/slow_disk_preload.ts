@@ -64,6 +64,12 @@ class DelayedFile implements File {
     return this.#file.dataSync();
   }
 
+  async writeDurably(pieces: readonly Uint8Array[], position: number): Promise<void> {
+    await this.#control.wait('write');
+    await this.#control.wait('sync');
+    return this.#file.writeDurably(pieces, position);
+  }
+
   truncate(sizeBytes: number): Promise<void> {
     return this.#file.truncate(sizeBytes);
   }

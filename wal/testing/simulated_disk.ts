@@ -215,7 +215,7 @@ export class SimulatedDisk implements FileSystem {
   }
 
   #file(name: string, inode: Inode): File {
-    return {
+    const file: File = {
       read: async (target, position) => {
         this.#alive();
         // Real reads take a turn of the event loop; so nothing comes to rely on their being immediate.
@@ -244,6 +244,10 @@ export class SimulatedDisk implements FileSystem {
         const lose = (): void => inode.dirty.clear();
         await this.#operate('sync', name, () => this.#sync(inode), lose);
       },
+      writeDurably: async (pieces, position) => {
+        await file.write(pieces, position);
+        await file.dataSync();
+      },
       truncate: async (sizeBytes) => {
         await this.#operate('truncate', name, () => {
           const from = Math.floor(Math.min(sizeBytes, inode.current.length) / SECTOR_BYTES);
@@ -258,6 +262,7 @@ export class SimulatedDisk implements FileSystem {
       },
       close: async () => undefined,
     };
+    return file;
   }
 
   #write(

@@ -18,23 +18,17 @@ export const mutants: readonly Mutant[] = [
     name: 'acknowledged before fdatasync',
     bug: 'A group counts as durable once it is written.',
     file: 'wal/log.ts',
-    find: `throw new LogFullError('no space left', { cause: error });
-      }
-      await file.dataSync();`,
-    replace: `throw new LogFullError('no space left', { cause: error });
-      }`,
+    find: `await file.writeDurably(encoded.pieces, segment.sizeBytes);`,
+    replace: `await file.write(encoded.pieces, segment.sizeBytes);`,
     only: 'log',
   },
   {
     name: 'a failed fdatasync is passed over',
     bug: 'The log goes on after an fdatasync that failed and dropped its pages.',
     file: 'wal/log.ts',
-    find: `throw new LogFullError('no space left', { cause: error });
-      }
-      await file.dataSync();`,
-    replace: `throw new LogFullError('no space left', { cause: error });
-      }
-      await file.dataSync().catch(() => undefined);`,
+    find: `await file.writeDurably(encoded.pieces, segment.sizeBytes);`,
+    replace: `await file.write(encoded.pieces, segment.sizeBytes);
+        await file.dataSync().catch(() => undefined);`,
     only: 'log',
   },
   {
@@ -165,8 +159,8 @@ export const mutants: readonly Mutant[] = [
     name: 'ghosts in lost segments are kept',
     bug: 'An open after a crash between unlink and the next checkpoint does not forget what lay there.',
     file: 'wal/shard_index.ts',
-    find: `for (const segment of gone) this.forgetGhost(shardKey, segment);`,
-    replace: ``,
+    find: `const ghosts = entry.ghosts.filter((ghost) => !gone.includes(ghost));`,
+    replace: `const { ghosts } = entry;`,
     only: 'store',
   },
 ];
