@@ -26,7 +26,10 @@ export interface File {
   write(pieces: readonly Uint8Array[], position: number): Promise<void>;
   /** fdatasync: contents and length. */
   dataSync(): Promise<void>;
-  /** `write`, then `dataSync`; in one call of the system where it can do so. */
+  /**
+   * `write`, then `dataSync`; in one call of the system where it can do so. `ENOSPC` says that the write found no space;
+   * where it was the sync that failed for lack of it, the next `dataSync` fails.
+   */
   writeDurably(pieces: readonly Uint8Array[], position: number): Promise<void>;
   truncate(sizeBytes: number): Promise<void>;
   size(): Promise<number>;

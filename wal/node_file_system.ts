@@ -120,7 +120,13 @@ class NodeFile implements File {
   async writeDurably(pieces: readonly Uint8Array[], position: number): Promise<void> {
     if (!canWriteSynced || pieces.length > maxSyncedPieces) {
       await this.write(pieces, position);
-      await this.dataSync();
+      try {
+        await this.dataSync();
+      } catch (error) {
+        throw Object.assign(new Error(`fdatasync of ${this.#name} failed`, { cause: error }), {
+          code: 'EIO',
+        });
+      }
       return;
     }
     this.#synced ??= openDescriptor(this.#name, fs.constants.O_WRONLY | fs.constants.O_DSYNC);
