@@ -172,7 +172,8 @@ async function compare(subjects: readonly Subject[]): Promise<void> {
     for (const [name, { calls, perSecond, p50Ms, p99Ms }] of medians) {
       const perWrite = (syncs.get(name) ?? NaN) / calls;
       const microseconds = Math.round(((cpu.get(name) ?? NaN) * 1e6) / calls);
-      const disk = operation === 'put' && name !== bareName ? `  ${perWrite.toFixed(3)} fdatasyncs a write` : '';
+      const disk =
+        operation === 'put' && name !== bareName ? `  ${perWrite.toFixed(3)} fdatasyncs a write` : '';
       const tooMany =
         clients === 256 && perWrite > mostSyncsPerWrite && name !== 'etcd' ? '  MISSED (0.1)' : '';
       print(
