@@ -4,12 +4,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { DistributedState } from '../../backend/distributed/distributed_state.ts';
+import { auditHaltedKey } from '../../backend/distributed/orphan_audit.ts';
 import { loadConfig } from '../../cmd/config/load.ts';
 import type { Config } from '../../cmd/config/config.ts';
 import { parseFlags } from '../../cmd/flags.ts';
 import { openIdentity, type ClusterIdentity } from '../../cmd/identity.ts';
+import { DatabaseClient } from '../../s3db/client.ts';
 import { TransportError } from '../../transport/errors.ts';
 import { dialPeer, type DialedPeer } from '../../transport/peer.ts';
+import { certificateName } from '../../transport/peer_name.ts';
 import { ShardClient } from '../../transport/shard_client.ts';
 import { verifyStore } from '../../wal/inspect.ts';
 import type { ShardKey, ShardStorage } from '../../wal/shard_storage.ts';
@@ -73,6 +77,7 @@ export async function runKillCampaign(options: KillOptions): Promise<KillCounts>
     ledger: new ShardLedger(),
     counts: { kills: 0, early: 0, checked: 0, verified: 0, puts: 0, deletes: 0, gets: 0, unanswered: 0 },
   };
+  if (campaign.options.binaryEvery > 0) await haltAudit(campaign);
   for (let life = 1; life <= options.kills; life += 1) {
     try {
       await live(campaign, life);
@@ -150,6 +155,33 @@ async function killEarly(campaign: Campaign): Promise<void> {
   counts.early += 1;
 }
 
+/** No metadata names these shards: the audit of the whole program would rightly delete them as orphans. */
+async function haltAudit(campaign: Campaign): Promise<void> {
+  const { config, identity } = campaign;
+  const [replica] = config.db;
+  if (replica === undefined) throw new Error('the config has no database');
+  const node = await startNode(campaign, true);
+  const database = await DatabaseClient.open({
+    endpoints: [
+      {
+        host: replica.host,
+        port: replica.port,
+        servername: certificateName(`db-${replica.id}`, identity.clusterId),
+      },
+    ],
+    ca: authorityOf(config),
+    region: config.region,
+    accessKeyId: replica.access_key_id,
+    secretAccessKey: replica.secret_access_key,
+  });
+  try {
+    await new DistributedState(database).set('state', auditHaltedKey, Buffer.of(1));
+  } finally {
+    await database.close();
+    await node.kill('SIGTERM');
+  }
+}
+
 async function startNode(
   { files, config }: Campaign,
   isBinary: boolean,
@@ -181,8 +213,12 @@ function dialNode({ config, identity }: Campaign, driver: 'http3' | 'http2'): Di
     self: 'gateway',
     clusterId: identity.clusterId,
     secret: identity.secret,
-    tls: { ca: readFileSync(join(config.base_path, 'certs', 'ca.pem')) },
+    tls: { ca: authorityOf(config) },
   });
+}
+
+function authorityOf(config: Config): Buffer {
+  return readFileSync(join(config.base_path, 'certs', 'ca.pem'));
 }
 
 /** Nothing is under way: each shard is in one of the states that it may be in, and in that one from now on. */
