@@ -157,9 +157,7 @@ export class ShardIndex {
   /** `segment` is gone, so no dead close of the shard lies there any more; a deletion without ghosts is forgotten. */
   forgetGhost(shardKey: Uint8Array, segment: number): void {
     const current = this.get(shardKey);
-    if (!current?.ghosts.includes(segment)) return;
-    const ghosts = current.ghosts.filter((ghost) => ghost !== segment);
-    this.#replace(shardKey, current, isIdle(current, ghosts) ? undefined : { ...current, ghosts });
+    if (current?.ghosts.includes(segment)) this.#forgetGhosts(shardKey, current, [segment]);
   }
 
   /** The segment is about to be unlinked: from the next flush on, an open that doesn't find it forgets its ghosts. */
@@ -187,18 +185,21 @@ export class ShardIndex {
   }): Promise<void> {
     for (const shardKey of options.tombstones ?? []) {
       const entry = this.get(shardKey);
-      if (entry !== undefined && isIdle(entry, entry.ghosts)) this.#replace(shardKey, entry, undefined);
+      if (entry !== undefined) this.#forgetGhosts(shardKey, entry, []);
     }
     const gone = [...this.#drops.keys()].filter((segment) => !options.segments.has(segment));
     if (gone.length > 0 || options.tombstones === undefined) {
       // Nothing else changes the index meanwhile, so that what the iteration gives is what is there.
-      for await (const [shardKey, entry] of this.entries()) {
-        const ghosts = entry.ghosts.filter((ghost) => !gone.includes(ghost));
-        if (isIdle(entry, ghosts)) this.#replace(shardKey, entry, undefined);
-        else if (ghosts.length < entry.ghosts.length) this.#replace(shardKey, entry, { ...entry, ghosts });
-      }
+      for await (const [shardKey, entry] of this.entries()) this.#forgetGhosts(shardKey, entry, gone);
     }
     for (const segment of this.#drops.keys()) this.forgetDrop(segment);
+  }
+
+  /** Of one that `get` gives; a deletion that covers nothing any more need not be remembered. */
+  #forgetGhosts(shardKey: Uint8Array, entry: Entry, gone: readonly number[]): void {
+    const ghosts = entry.ghosts.filter((ghost) => !gone.includes(ghost));
+    if (entry.kind === 'deleted' && ghosts.length === 0) this.#replace(shardKey, entry, undefined);
+    else if (ghosts.length < entry.ghosts.length) this.#replace(shardKey, entry, { ...entry, ghosts });
   }
 
   /** Entries after `startAfter` in order of key; what is in memory only is there too. */
@@ -383,11 +384,6 @@ function compare(event: ShardEvent, entry: Entry): number {
   }
   const { position } = entry;
   return event.position.segment - position.segment || event.position.offset - position.offset;
-}
-
-/** A deletion that covers nothing any more need not be remembered. */
-function isIdle(entry: Entry, ghosts: readonly number[]): boolean {
-  return entry.kind === 'deleted' && ghosts.length === 0;
 }
 
 function withGhost(ghosts: readonly number[], segment: number): readonly number[] {

@@ -159,8 +159,8 @@ export const mutants: readonly Mutant[] = [
     name: 'ghosts in lost segments are kept',
     bug: 'An open after a crash between unlink and the next checkpoint does not forget what lay there.',
     file: 'wal/shard_index.ts',
-    find: `const ghosts = entry.ghosts.filter((ghost) => !gone.includes(ghost));`,
-    replace: `const { ghosts } = entry;`,
+    find: `of this.entries()) this.#forgetGhosts(shardKey, entry, gone);`,
+    replace: `of this.entries()) this.#forgetGhosts(shardKey, entry, []);`,
     only: 'store',
   },
 ];
