@@ -35,7 +35,6 @@ export class LevelIndex implements IndexStorage {
       await checkLevel(directory);
       return new LevelIndex({ database: await openLevel(directory), directory, discarded: false });
     } catch (error) {
-      if (isLevelFull(error)) throw new LogFullError(`no space left to open ${directory}`, { cause: error });
       if (!isDamage(error)) throw error;
     }
     await destroyLevel(directory);
@@ -77,13 +76,19 @@ export class LevelIndex implements IndexStorage {
   }
 }
 
+/** @throws LogFullError when what an open writes finds no space */
 async function openLevel(directory: string): Promise<Database> {
   const database: Database = new Level(directory, {
     keyEncoding: 'view',
     valueEncoding: 'view',
     compression: false,
   });
-  await database.open();
+  try {
+    await database.open();
+  } catch (error) {
+    if (isLevelFull(error)) throw new LogFullError(`no space left to open ${directory}`, { cause: error });
+    throw error;
+  }
   return database;
 }
 
@@ -101,6 +106,7 @@ export function isLevelFull(error: unknown): boolean {
 
 function isDamage(error: unknown): boolean {
   if (error instanceof LevelDamagedError) return true;
+  if (error instanceof LogFullError) return false;
   if (systemErrorCode(error) === 'EIO') return true;
   const cause = error instanceof Error ? error.cause : undefined;
   if (systemErrorCode(cause) === 'LEVEL_LOCKED') return false;
