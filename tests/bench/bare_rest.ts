@@ -1,12 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { ClientEndpoint } from '../../s3db/client_endpoint.ts';
+import type { ServerProcess } from '../cluster/server_process.ts';
+import { type BareFiles, startBareServer } from './bare_process.ts';
 import { measure, type Measured } from './measured.ts';
 
-const program = fileURLToPath(new URL('bare_server.ts', import.meta.url));
 const timeoutMs = 60_000;
 
 /**
@@ -14,25 +11,18 @@ const timeoutMs = 60_000;
  * called by the client of the REST service with calls of the same size, signed in the same way.
  */
 export class BareRest {
-  readonly #child: ChildProcess;
+  readonly #server: ServerProcess;
   readonly #endpoint: ClientEndpoint;
 
-  private constructor(child: ChildProcess, endpoint: ClientEndpoint) {
-    this.#child = child;
+  private constructor(server: ServerProcess, endpoint: ClientEndpoint) {
+    this.#server = server;
     this.#endpoint = endpoint;
   }
 
-  /** The paths of a certificate for 127.0.0.1, its key and the CA. */
-  static async start(files: {
-    readonly cert: string;
-    readonly key: string;
-    readonly ca: string;
-  }): Promise<BareRest> {
-    const child = spawn(process.execPath, [program, files.cert, files.key], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
-    const { hostname, port } = new URL(line.replace('s3d ready ', ''));
+  /** @param files `ca`: the path of the CA's certificate */
+  static async start(files: BareFiles & { readonly ca: string }): Promise<BareRest> {
+    const server = await startBareServer(files);
+    const { hostname, port } = new URL(server.url);
     const endpoint = new ClientEndpoint({
       endpoint: { host: hostname, port: Number(port) },
       ca: await readFile(files.ca),
@@ -41,11 +31,11 @@ export class BareRest {
       secretAccessKey: 'bench-secret',
       connections: 64,
     });
-    return new BareRest(child, endpoint);
+    return new BareRest(server, endpoint);
   }
 
   get pids(): readonly number[] {
-    return this.#child.pid === undefined ? [] : [this.#child.pid];
+    return [this.#server.pid];
   }
 
   measure(
@@ -65,8 +55,6 @@ export class BareRest {
 
   async close(): Promise<void> {
     await this.#endpoint.close();
-    const exited = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await exited;
+    await this.#server.kill('SIGKILL');
   }
 }

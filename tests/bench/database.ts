@@ -229,7 +229,7 @@ try {
     key: join(certs, '127.0.0.1.key'),
     ca: join(certs, 'ca.pem'),
   };
-  const nothing = await BareRest.start(pair);
+  const nothing = await BareRest.start({ ...pair, log: join(directory, 'bare.log') });
   bare = nothing;
   subjects.push({
     name: bareName,

@@ -4,14 +4,12 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { Cluster } from '../cluster/cluster.ts';
 import { ServerProcess } from '../cluster/server_process.ts';
 import { writeTestConfig } from '../cluster/test_config.ts';
 import { drive, type Result, type Target } from './load.ts';
 import { peakMemoryMiB } from './process_memory.ts';
+import { type BareFiles, startBareServer } from './bare_process.ts';
 import { measureLimits, type Limits } from './limits.ts';
 
 const MiB = 1 << 20;
@@ -96,13 +94,10 @@ function describe(name: string, result: Result): string {
   return `  ${name.padEnd(16)} ${perSecond.toFixed(0).padStart(7)}/s ${mibs.toFixed(1).padStart(8)} MiB/s   p50 ${result.p50Ms.toFixed(1)} ms   p99 ${result.p99Ms.toFixed(1)} ms${failed}`;
 }
 
-async function benchBareServer(cert: string, key: string, ca: Buffer): Promise<Row[]> {
-  const child = spawn(process.execPath, ['tests/bench/bare_server.ts', cert, key], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+async function benchBareServer(files: BareFiles, ca: Buffer): Promise<Row[]> {
+  const server = await startBareServer(files);
   try {
-    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
-    const target = { urls: [line.replace('s3d ready ', '')], ca };
+    const target = { urls: [server.url], ca };
     print('\nA bare Node HTTPS server (MD5, nothing stored)');
     const rows: Row[] = [];
     for (const [name, method, size, inFlight] of [
@@ -126,7 +121,7 @@ async function benchBareServer(cert: string, key: string, ca: Buffer): Promise<R
     }
     return rows;
   } finally {
-    child.kill('SIGKILL');
+    await server.kill('SIGKILL');
   }
 }
 
@@ -158,7 +153,14 @@ async function benchProcesses(): Promise<{ rows: Row[]; bare: Row[]; limits: Lim
     print(`  MD5                  ${limits.md5MiBs.toFixed(0)} MiB/s`);
     const ca = await readFile(cluster.caFile);
     const certs = join(config.basePath, 'certs');
-    const bare = await benchBareServer(join(certs, '127.0.0.1.pem'), join(certs, '127.0.0.1.key'), ca);
+    const bare = await benchBareServer(
+      {
+        cert: join(certs, '127.0.0.1.pem'),
+        key: join(certs, '127.0.0.1.key'),
+        log: join(config.directory, 'bare.log'),
+      },
+      ca,
+    );
     print('\nFive shard processes and three database processes, QUIC, RS(3,2)');
     const urls = [...cluster.nodes.values()].map((server) => server.url);
     const rows = await benchmark({ urls, ca });
