@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto';
-import { rename, rm, writeFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
+import { replaceFile } from './control_file.ts';
 import type { Range } from './range.ts';
 
 /** What a slow disk adds to each operation before it begins. */
@@ -29,10 +29,7 @@ export class SlowDisk {
 
   /** Within a moment, until told otherwise, also after a restart. */
   async slow(delays: DiskDelays): Promise<void> {
-    // Never seen half written, not even when it is told twice at once.
-    const written = `${this.#file}.${randomUUID()}`;
-    await writeFile(written, JSON.stringify(delays));
-    await rename(written, this.#file);
+    await replaceFile(this.#file, JSON.stringify(delays));
   }
 
   /** What has begun to wait still waits. */

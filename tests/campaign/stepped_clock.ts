@@ -1,9 +1,12 @@
-import { randomUUID } from 'node:crypto';
-import { access, rename, writeFile } from 'node:fs/promises';
+import { access, writeFile } from 'node:fs/promises';
 import { systemErrorCode } from '../../wal/file_system.ts';
+import { replaceFile } from './control_file.ts';
 
 const machines: Readonly<Partial<Record<string, string>>> = { x64: 'x86_64', arm64: 'aarch64' };
 const library = `/usr/lib/${machines[process.arch] ?? process.arch}-linux-gnu/faketime/libfaketimeMT.so.1`;
+
+/** Steps that a cluster has to bear: within the quarter of an hour by which S3 lets clocks differ. */
+export const clockStepsSeconds = [-240, -60, 90, 280];
 
 /** Whether the library is there that steps clocks (Debian's libfaketime). */
 export async function canStepClocks(): Promise<boolean> {
@@ -43,9 +46,6 @@ export class SteppedClock {
 
   /** From within a second on it is so far from the true time, also after a restart. */
   async set(offsetSeconds: number): Promise<void> {
-    // Never seen half written, not even when it is told twice at once.
-    const written = `${this.#file}.${randomUUID()}`;
-    await writeFile(written, `${offsetSeconds < 0 ? '' : '+'}${offsetSeconds}s\n`);
-    await rename(written, this.#file);
+    await replaceFile(this.#file, `${offsetSeconds < 0 ? '' : '+'}${offsetSeconds}s\n`);
   }
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../../sim/random.ts';
 import type { Fault } from '../fault.ts';
-import type { Cut, TestNetwork } from '../network/test_network.ts';
+import { cutsBetween, type Cut, type TestNetwork } from '../network/test_network.ts';
 import { drawSlowNetwork } from '../slow_network.ts';
 import type { ReplicaSet } from './replica_set.ts';
 
@@ -64,14 +64,14 @@ export class NetworkFaults {
   async #isolate(id: number): Promise<void> {
     const others = this.#ids.filter((other) => other !== id);
     const withClients = this.#random.chance(0.5) ? [0] : [];
-    await this.#cutFor(between([id], [...others, ...withClients]), `db ${id} alone`);
+    await this.#cutFor(cutsBetween([id], [...others, ...withClients]), `db ${id} alone`);
   }
 
   async #split(): Promise<void> {
     const shuffled = this.#random.shuffled(this.#ids);
     const at = this.#random.between(1, this.#size - 1);
     const [one, two] = [shuffled.slice(0, at), shuffled.slice(at)];
-    await this.#cutFor(between(one, two), `db ${one.join()} from db ${two.join()}`);
+    await this.#cutFor(cutsBetween(one, two), `db ${one.join()} from db ${two.join()}`);
   }
 
   async #oneWay(): Promise<void> {
@@ -94,7 +94,7 @@ export class NetworkFaults {
 
   async #cutClients(): Promise<void> {
     const ids = this.#random.shuffled(this.#ids).slice(0, this.#random.between(1, this.#size));
-    await this.#cutFor(between([0], ids), `clients from db ${ids.join()}`);
+    await this.#cutFor(cutsBetween([0], ids), `clients from db ${ids.join()}`);
   }
 
   async #slow(): Promise<void> {
@@ -127,13 +127,4 @@ export class NetworkFaults {
     if (this.#current === current) await sleep(ms);
     if (this.#current === current || this.#options.isCalm()) await this.mend();
   }
-}
-
-function between(one: readonly number[], two: readonly number[]): Cut[] {
-  return one.flatMap((a) =>
-    two.flatMap((b): Cut[] => [
-      [a, b],
-      [b, a],
-    ]),
-  );
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../../sim/random.ts';
 import { describeDelays, drawHangingDisk, drawSlowDisk } from '../disk_delays.ts';
 import type { Fault } from '../fault.ts';
-import { canStepClocks } from '../stepped_clock.ts';
+import { canStepClocks, clockStepsSeconds } from '../stepped_clock.ts';
 import type { ReplicaSet } from './replica_set.ts';
 
 interface TamperingFaultsOptions {
@@ -66,7 +66,7 @@ export class TamperingFaults {
   async #stepClock(): Promise<void> {
     const { set, log } = this.#options;
     const id = await this.#pick();
-    const seconds = this.#random.pick([-240, -60, 90, 280]);
+    const seconds = this.#random.pick(clockStepsSeconds);
     log(`  the clock of db ${id} steps by ${seconds} s`);
     await set.clockOf(id).set(seconds);
     await this.#last(this.#random.between(3000, 15_000));

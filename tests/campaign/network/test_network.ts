@@ -4,6 +4,16 @@ import type { Range } from '../range.ts';
 /** From one host to another, one way. Host 0 is where the run itself and its clients are. */
 export type Cut = readonly [from: number, to: number];
 
+/** Both ways, between each of these hosts and each of those. */
+export function cutsBetween(these: readonly number[], those: readonly number[]): Cut[] {
+  return these.flatMap((a) =>
+    those.flatMap((b): Cut[] => [
+      [a, b],
+      [b, a],
+    ]),
+  );
+}
+
 /** What passes between one host and the others takes longer; what the run itself and its clients send does not. */
 export interface Delay {
   readonly host: number;

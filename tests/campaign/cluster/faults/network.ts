@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fault } from '../../fault.ts';
 import { drawSlowNetwork } from '../../slow_network.ts';
-import type { Cut } from '../../network/test_network.ts';
+import { cutsBetween, type Cut } from '../../network/test_network.ts';
 import { databaseIds, hostOf, hostsOfFleet } from '../fleet.ts';
 import type { Scene } from './scene.ts';
+
+const hosts = Array.from({ length: hostsOfFleet }, (_, i) => i + 1);
 
 /** What the network at hand can do. */
 export function networkFaults(scene: Scene): Fault[] {
@@ -22,18 +24,12 @@ export function networkFaults(scene: Scene): Fault[] {
 
 async function cutOff({ network, random, log }: Scene, host: number): Promise<void> {
   log(`host ${host} is cut off from all others`);
-  const others = Array.from({ length: hostsOfFleet }, (_, i) => i + 1).filter((other) => other !== host);
-  await network.cut(
-    others.flatMap((other): Cut[] => [
-      [host, other],
-      [other, host],
-    ]),
-  );
+  const others = hosts.filter((other) => other !== host);
+  await network.cut(cutsBetween([host], others));
   await sleep(random.between(3000, 25_000));
 }
 
 async function oneWay({ network, random, log }: Scene): Promise<void> {
-  const hosts = Array.from({ length: hostsOfFleet }, (_, i) => i + 1);
   const cuts = Array.from({ length: random.between(1, 3) }, (): Cut => {
     const [from = 1, to = 2] = random.shuffled(hosts);
     return [from, to];

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fault } from '../../fault.ts';
-import { canStepClocks } from '../../stepped_clock.ts';
+import { canStepClocks, clockStepsSeconds } from '../../stepped_clock.ts';
 import { databaseIds } from '../fleet.ts';
 import type { Scene } from './scene.ts';
 
@@ -69,7 +69,7 @@ async function sluggish({ fleet, random, log, nodes }: Scene): Promise<void> {
 
 async function stepClock({ fleet, random, log, nodes }: Scene): Promise<void> {
   const name = random.chance(0.7) ? `node-${random.pick(nodes())}` : `db-${random.pick(databaseIds)}`;
-  const seconds = random.pick([-240, -60, 90, 280]);
+  const seconds = random.pick(clockStepsSeconds);
   log(`the clock of ${name} steps by ${seconds} s`);
   await fleet.clockOf(name).set(seconds);
   await sleep(random.between(5000, 20_000));
