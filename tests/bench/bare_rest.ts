@@ -19,17 +19,19 @@ export class BareRest {
     this.#endpoint = endpoint;
   }
 
-  /** @param files `ca`: the path of the CA's certificate */
-  static async start(files: BareFiles & { readonly ca: string }): Promise<BareRest> {
-    const server = await startBareServer(files);
+  /** @param options `ca`: the path of the CA's certificate */
+  static async start(
+    options: BareFiles & { readonly ca: string; readonly connections: number },
+  ): Promise<BareRest> {
+    const server = await startBareServer(options);
     const { hostname, port } = new URL(server.url);
     const endpoint = new ClientEndpoint({
       endpoint: { host: hostname, port: Number(port) },
-      ca: await readFile(files.ca),
+      ca: await readFile(options.ca),
       region: 'bench-1',
       accessKeyId: 'bench',
       secretAccessKey: 'bench-secret',
-      connections: 64,
+      connections: options.connections,
     });
     return new BareRest(server, endpoint);
   }

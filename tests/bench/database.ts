@@ -47,6 +47,8 @@ interface Subject {
 
 const bareName = 'bare HTTPS';
 const table = 'bench';
+/** Each has a connection of its own to REST, as clients in processes of their own would. */
+const mostClients = 256;
 const keys = 5000;
 const value = new Uint8Array(256).fill(7);
 /** The machine may be busy; what is late counts as late, not as failed. */
@@ -219,7 +221,7 @@ let etcd: EtcdCluster | undefined;
 let bare: BareRest | undefined;
 try {
   const lane = set.laneClient();
-  const rest = await set.client();
+  const rest = await set.client(set.ids, mostClients);
   await rest.batch({ conditions: [], operations: [] }, { deadlineMs: 60_000 });
   await lane.get(table, keyOf(0), { deadlineMs: 60_000 });
   const subjects: Subject[] = [s3db('s3db lane', set, lane), s3db('s3db REST', set, rest)];
@@ -229,7 +231,11 @@ try {
     key: join(certs, '127.0.0.1.key'),
     ca: join(certs, 'ca.pem'),
   };
-  const nothing = await BareRest.start({ ...pair, log: join(directory, 'bare.log') });
+  const nothing = await BareRest.start({
+    ...pair,
+    log: join(directory, 'bare.log'),
+    connections: mostClients,
+  });
   bare = nothing;
   subjects.push({
     name: bareName,

@@ -203,14 +203,14 @@ export class ReplicaSet {
     return { id, host: this.#options.network.address(id), port, raft_port: port + 1000 };
   }
 
-  /** A client of some replicas, over REST. Closed with the set. */
-  async client(ids: readonly number[] = this.ids): Promise<Database> {
+  /** A client of some replicas, over REST. Closed with the set. @param connections to each: HTTP/1.1 carries one call at a time. */
+  async client(ids: readonly number[] = this.ids, connections = 8): Promise<Database> {
     const client = await DatabaseClient.open({
       endpoints: ids.map((id) => this.#endpoint(id)),
       ca: this.#ca,
       region,
       ...credentials,
-      connections: 8,
+      connections,
     });
     this.#clients.push(client);
     return client;
