@@ -2,9 +2,10 @@
  * The metadata database beside etcd: `node tests/bench/database.ts [--seconds 3] [--rounds 3] [--only 'put 1 '] [--driver auto]`.
  * Three processes of each on this machine, both with TLS, real fdatasync, 256-byte values and 32-byte keys. Turns are short and interleaved, so
  * that what else the machine does meets both alike; the ratios are what counts. All clients ask the leader. s3db is measured
- * through the client that gateways use (lanes of the transport) and through REST (TLS and SigV4), both from this one Node
- * process; etcd through its own Go client over at most 16 connections, built with `go` from tests/bench/etcd_load. What REST
- * can reach at most is measured beside them: a bare HTTPS server that is called in the same way and does nothing.
+ * through the client that gateways use (lanes of the transport, from this process) and through REST (TLS and SigV4, a
+ * connection a client). The load on REST and on etcd (at most 16 connections of its own client) comes from one program in Go, so
+ * that the generator is not what is compared; without `go` that on REST comes from this process. What REST can reach at
+ * most is measured beside them: a bare HTTPS server that is called in the same way and does nothing.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,6 +17,7 @@ import { loopbackNetwork } from '../campaign/network.ts';
 import { BareRest } from './bare_rest.ts';
 import { EtcdCluster } from './etcd.ts';
 import { measureLimits } from './limits.ts';
+import { LoadGenerator, type Operation } from './load_generator.ts';
 import { measure, median, type Measured } from './measured.ts';
 
 const { values } = parseArgs({
@@ -31,8 +33,6 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 const directory = await mkdtemp(join(tmpdir(), 's3d-bench-db-'));
 
-type Operation = 'put' | 'get' | 'stale';
-
 /** Something to be measured. */
 interface Subject {
   readonly name: string;
@@ -45,9 +45,10 @@ interface Subject {
   readonly pids: () => readonly number[];
 }
 
+const restName = 's3db REST';
 const bareName = 'bare HTTPS';
 const table = 'bench';
-/** Each has a connection of its own to REST, as clients in processes of their own would. */
+/** As many connections to REST, since HTTP/1.1 carries one call at a time. */
 const mostClients = 256;
 const keys = 5000;
 const value = new Uint8Array(256).fill(7);
@@ -55,7 +56,21 @@ const value = new Uint8Array(256).fill(7);
 const deadlineMs = 60_000;
 const keyOf = (n: number): Uint8Array => Buffer.from(`key-${String(n % keys).padStart(28, '0')}`);
 
-function s3db(name: string, set: ReplicaSet, database: Database): Subject {
+function s3db(name: string, set: ReplicaSet, measure: Subject['measure']): Subject {
+  return {
+    name,
+    measure,
+    fdatasyncs: async () => {
+      const leader = await set.leader();
+      const status = leader === undefined ? undefined : await set.status(leader);
+      return status?.log?.syncs ?? NaN;
+    },
+    pids: () => set.ids.flatMap((id) => set.pid(id) ?? []),
+  };
+}
+
+/** Load from this process. */
+function through(database: Database): Subject['measure'] {
   const calls: Record<Operation, (n: number) => Promise<unknown>> = {
     put: (n) =>
       database.batch(
@@ -65,18 +80,25 @@ function s3db(name: string, set: ReplicaSet, database: Database): Subject {
     get: (n) => database.get(table, keyOf(n), { deadlineMs }),
     stale: (n) => database.get(table, keyOf(n), { consistency: 'stale', deadlineMs }),
   };
-  return {
-    name,
-    measure: (operation, load) =>
-      measure(load, async (n) => {
-        await calls[operation](n);
-      }),
-    fdatasyncs: async () => {
-      const leader = await set.leader();
-      const status = leader === undefined ? undefined : await set.status(leader);
-      return status?.log?.syncs ?? NaN;
-    },
-    pids: () => set.ids.flatMap((id) => set.pid(id) ?? []),
+  return (operation, load) =>
+    measure(load, async (n) => {
+      await calls[operation](n);
+    });
+}
+
+/** Load from the generator on the replica that leads. */
+function throughRest(set: ReplicaSet, generator: LoadGenerator): Subject['measure'] {
+  return async (operation, load) => {
+    const leader = await set.leader();
+    if (leader === undefined) throw new Error('no replica leads');
+    const { url, ca, serverName, region, accessKeyId, secretAccessKey } = set.restAccess(leader);
+    const options = {
+      'server-name': serverName,
+      region,
+      'access-key': accessKeyId,
+      'secret-key': secretAccessKey,
+    };
+    return generator.measure({ target: 'rest', url, ca, options }, operation, load);
   };
 }
 
@@ -130,17 +152,21 @@ const targets: readonly {
     reached: (ratio) => ratio >= 0.5,
   },
 ];
+const oneClientWarmUpSeconds = 20;
 /** Linux's USER_HZ. */
 const ticksPerSecond = 100;
 const mostSyncsPerWrite = 0.1;
 
-/** Servers run for months: what a just-in-time compiler does in its first seconds isn't what is measured. */
+/**
+ * Servers run for months: what a just-in-time compiler does in its first seconds isn't what is measured. One client alone
+ * makes few calls a second, so that the code of its way needs more of them.
+ */
 async function warmUp(subjects: readonly Subject[]): Promise<void> {
   for (const subject of subjects) {
     for (const operation of ['put', 'get', 'stale'] as const) {
       await subject.measure(operation, { clients: 64, seconds });
     }
-    await subject.measure('put', { clients: 1, seconds });
+    await subject.measure('put', { clients: 1, seconds: oneClientWarmUpSeconds });
   }
 }
 
@@ -185,7 +211,7 @@ async function compare(subjects: readonly Subject[]): Promise<void> {
     }
     const etcd = medians.get('etcd');
     const target = targets.find((one) => one.operation === operation && one.clients === clients);
-    for (const name of ['s3db lane', 's3db REST', bareName]) {
+    for (const name of ['s3db lane', restName, bareName]) {
       const ours = medians.get(name);
       if (etcd === undefined || ours === undefined) continue;
       const rate = `${(ours.perSecond / etcd.perSecond).toFixed(2)} of etcd's rate, ${(ours.p50Ms / etcd.p50Ms).toFixed(2)} of its p50`;
@@ -197,7 +223,7 @@ async function compare(subjects: readonly Subject[]): Promise<void> {
     }
   }
   for (const { name, pids } of subjects) {
-    if (name === 's3db REST' || name === bareName) continue;
+    if (name === restName || name === bareName) continue;
     const memory = await Promise.all(pids().map(rssMiB));
     print(
       `memory ${name === 's3db lane' ? 's3db' : name}: ${memory.map((mib) => mib.toFixed(0)).join(', ')} MiB`,
@@ -221,42 +247,39 @@ let etcd: EtcdCluster | undefined;
 let bare: BareRest | undefined;
 try {
   const lane = set.laneClient();
-  const rest = await set.client(set.ids, mostClients);
-  await rest.batch({ conditions: [], operations: [] }, { deadlineMs: 60_000 });
+  const client = await set.client(set.ids, mostClients);
+  await client.batch({ conditions: [], operations: [] }, { deadlineMs: 60_000 });
   await lane.get(table, keyOf(0), { deadlineMs: 60_000 });
-  const subjects: Subject[] = [s3db('s3db lane', set, lane), s3db('s3db REST', set, rest)];
-  const certs = join(directory, 'data', 'certs');
-  const pair = {
-    cert: join(certs, '127.0.0.1.pem'),
-    key: join(certs, '127.0.0.1.key'),
-    ca: join(certs, 'ca.pem'),
-  };
-  const nothing = await BareRest.start({
-    ...pair,
-    log: join(directory, 'bare.log'),
-    connections: mostClients,
-  });
-  bare = nothing;
-  subjects.push({
-    name: bareName,
-    measure: (operation, load) =>
-      nothing.measure(operation === 'put' ? 'write' : 'read', { ...load, bytes: value.length }),
-    fdatasyncs: async () => NaN,
-    pids: () => nothing.pids,
-  });
-  const missing = await EtcdCluster.missing();
-  if (missing === undefined) {
-    const started = await EtcdCluster.start(join(directory, 'etcd'), pair);
-    etcd = started;
+  const generator = (await LoadGenerator.available()) ? await LoadGenerator.build(directory) : undefined;
+  const onRest = generator === undefined ? through(client) : throughRest(set, generator);
+  const subjects: Subject[] = [s3db('s3db lane', set, through(lane)), s3db(restName, set, onRest)];
+  if (generator !== undefined) {
+    const certs = join(directory, 'data', 'certs');
+    const pair = {
+      cert: join(certs, '127.0.0.1.pem'),
+      key: join(certs, '127.0.0.1.key'),
+      ca: join(certs, 'ca.pem'),
+    };
+    const nothing = await BareRest.start(generator, { ...pair, log: join(directory, 'bare.log') });
+    bare = nothing;
     subjects.push({
-      name: 'etcd',
-      measure: (operation, load) => started.measure(operation, load),
-      fdatasyncs: () => started.fdatasyncs(),
-      pids: () => started.pids,
+      name: bareName,
+      measure: (operation, load) => nothing.measure(operation, { ...load, bytes: value.length }),
+      fdatasyncs: async () => NaN,
+      pids: () => nothing.pids,
     });
-  } else {
-    print(`etcd is not measured: ${missing} (Debian: apt-get install etcd-server golang)`);
+    if (await EtcdCluster.available()) {
+      const started = await EtcdCluster.start(generator, join(directory, 'etcd'), pair);
+      etcd = started;
+      subjects.push({
+        name: 'etcd',
+        measure: (operation, load) => started.measure(operation, load),
+        fdatasyncs: () => started.fdatasyncs(),
+        pids: () => started.pids,
+      });
+    }
   }
+  if (etcd === undefined) print('etcd is not measured: it needs etcd and go (Debian: etcd-server, golang)');
   await warmUp(subjects);
   await compare(subjects);
 } finally {

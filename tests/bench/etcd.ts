@@ -4,11 +4,10 @@ import { createWriteStream } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import type { LoadGenerator, Operation } from './load_generator.ts';
 import type { Measured } from './measured.ts';
 
-const loadSource = fileURLToPath(new URL('etcd_load', import.meta.url));
 const run = promisify(execFile);
 
 interface Member {
@@ -16,41 +15,35 @@ interface Member {
   readonly child: ChildProcess;
 }
 
-/** Three etcd processes on loopback with TLS towards clients and each other, and the load that etcd's own client makes. */
+/** Three etcd processes on loopback with TLS towards clients and each other. */
 export class EtcdCluster {
   readonly #members: readonly Member[];
   readonly #ca: string;
-  readonly #load: string;
+  readonly #generator: LoadGenerator;
 
-  private constructor(members: readonly Member[], ca: string, load: string) {
+  private constructor(members: readonly Member[], ca: string, generator: LoadGenerator) {
     this.#members = members;
     this.#ca = ca;
-    this.#load = load;
+    this.#generator = generator;
   }
 
-  /** What is missing for it, if something is. */
-  static async missing(): Promise<string | undefined> {
-    for (const [program, args] of [
-      ['etcd', ['--version']],
-      ['go', ['version']],
-    ] as const) {
-      try {
-        await run(program, [...args]);
-      } catch {
-        return `${program} is not installed`;
-      }
+  /** Whether etcd is installed. */
+  static async available(): Promise<boolean> {
+    try {
+      await run('etcd', ['--version']);
+      return true;
+    } catch {
+      return false;
     }
-    return undefined;
   }
 
   /** @param certificates PEM files of a pair for 127.0.0.1 and its authority. */
   static async start(
+    generator: LoadGenerator,
     directory: string,
     certificates: { readonly cert: string; readonly key: string; readonly ca: string },
   ): Promise<EtcdCluster> {
     await mkdir(directory, { recursive: true });
-    const load = join(directory, 'etcd_load');
-    await run('go', ['build', '-o', load, '.'], { cwd: loadSource });
     const ports = await freePorts(6);
     const urls = [0, 1, 2].map((i) => ({
       client: `https://127.0.0.1:${ports[2 * i]}`,
@@ -83,7 +76,7 @@ export class EtcdCluster {
       child.stderr.pipe(log);
       return { url: client, child };
     });
-    const cluster = new EtcdCluster(members, ca, load);
+    const cluster = new EtcdCluster(members, ca, generator);
     try {
       await cluster.#ready();
     } catch (error) {
@@ -99,15 +92,11 @@ export class EtcdCluster {
 
   /** `put`, `get` or `stale` on the member that leads. */
   async measure(
-    operation: 'put' | 'get' | 'stale',
+    operation: Operation,
     load: { readonly clients: number; readonly seconds: number },
   ): Promise<Measured> {
-    const leader = await this.#leader();
-    const { stdout } = await run(this.#load, [
-      ...['-endpoints', leader, '-ca', this.#ca, '-operation', operation],
-      ...['-clients', String(load.clients), '-seconds', String(load.seconds)],
-    ]);
-    return JSON.parse(stdout) as Measured;
+    const server = { target: 'etcd', url: await this.#leader(), ca: this.#ca } as const;
+    return this.#generator.measure(server, operation, load);
   }
 
   /** Of the leader's log since it started. */

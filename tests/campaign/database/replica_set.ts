@@ -237,6 +237,20 @@ export class ReplicaSet {
     return client;
   }
 
+  /** What a program of its own needs to call a replica over REST. `ca`: the path of a PEM file */
+  restAccess(id: number): {
+    readonly url: string;
+    readonly ca: string;
+    readonly serverName: string;
+    readonly region: string;
+    readonly accessKeyId: string;
+    readonly secretAccessKey: string;
+  } {
+    const { host, port, servername } = this.#endpoint(id);
+    const ca = join(this.#options.directory, 'data', 'certs', 'ca.pem');
+    return { url: `https://${host}:${port}`, ca, serverName: servername, region, ...credentials };
+  }
+
   /** The digest of what a stopped replica holds, and at which index. */
   async digest(id: number): Promise<{ readonly index: number; readonly digest: string }> {
     const state = await StateMachine.open(this.directoryOf(id));

@@ -1,10 +1,14 @@
-module etcd_load
+module load_generator
 
-go 1.22
-
-require go.etcd.io/etcd/client/v3 v3.5.17
+go 1.24
 
 require (
+	github.com/aws/aws-sdk-go-v2 v1.47.7
+	go.etcd.io/etcd/client/v3 v3.5.17
+)
+
+require (
+	github.com/aws/smithy-go v1.28.8 // indirect
 	github.com/coreos/go-semver v0.3.0 // indirect
 	github.com/coreos/go-systemd/v22 v22.3.2 // indirect
 	github.com/gogo/protobuf v1.3.2 // indirect
