@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Batch } from './database.ts';
 import { LeadershipLostError, NotLeaderError, ReplicaFailedError } from './driver_errors.ts';
 import type { RaftStorage } from './driver_ports.ts';
@@ -67,6 +67,46 @@ describe('RaftDriver', () => {
       cluster.sent.slice(before).map((message) => (message.type === 'heartbeat' ? message.nonce : 0)),
     );
     expect(nonces.size).toBeLessThan(30);
+  });
+
+  describe('on a follower', () => {
+    const started = async (): Promise<{ leader: bigint; follower: bigint; startTime: () => void }> => {
+      cluster = await DriverCluster.start(3);
+      const leader = await cluster.leader();
+      const follower = cluster.ids.find((id) => id !== leader)!;
+      await cluster.write(leader, put('a', 'before'));
+      await cluster.digests();
+      return { leader, follower, startTime: cluster.stopTime(follower) };
+    };
+    const writeOneByOne = async (leader: bigint, count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) await cluster.write(leader, put('a', String(i)));
+    };
+
+    it('gathers what is committed until a tick, and applies it in few rounds', async () => {
+      const { leader, follower, startTime } = await started();
+      const { driver, state } = cluster.get(follower);
+      const apply = vi.spyOn(state, 'apply');
+      await writeOneByOne(leader, 30);
+      await until('it has committed most', () => driver.status().commit >= driver.status().lastIndex - 1);
+      expect(apply).not.toHaveBeenCalled();
+      startTime();
+      expect((await cluster.digests()).size).toBe(1);
+      expect(apply.mock.calls.length).toBeLessThan(10);
+    });
+
+    it('applies without a tick once much has gathered', async () => {
+      const { leader, follower } = await started();
+      const { state } = cluster.get(follower);
+      const before = state.applied.index;
+      await writeOneByOne(leader, 130);
+      await until('it has applied some', () => state.applied.index >= before + 64);
+    });
+
+    it('applies at once what a read waits for', async () => {
+      const { leader, follower } = await started();
+      await writeOneByOne(leader, 5);
+      expect(await cluster.read(follower, 'a')).toBe('4');
+    });
   });
 
   it('commits nothing in a minority, and drops what was proposed there', async () => {

@@ -55,6 +55,8 @@ const maxMessageBytes = 1024 * 1024;
 const maxUncommittedBytes = 32 * 1024 * 1024;
 /** Log writes under way before proposals wait to share the next one. */
 const maxProposingWrites = 2;
+/** Committed entries that a follower lets gather before it applies them. */
+const maxGathered = 64;
 
 /** A log write under way, and what leaves once it and all before it are durable. */
 interface Write {
@@ -80,6 +82,8 @@ export class RaftDriver {
   #installing = false;
   #compacting: Promise<void> | undefined;
   #pumpPlanned = false;
+  /** There was a tick since the last pump. */
+  #ticked = false;
   #failure: ReplicaFailedError | undefined;
   #closed = false;
   #stopTicks: (() => void) | undefined;
@@ -205,16 +209,18 @@ export class RaftDriver {
     const nowMs = this.#options.clock.monotonicMs();
     this.#proposals.expire(nowMs);
     this.#reads.expire(nowMs);
+    this.#ticked = true;
     this.#planPump();
   }
 
   #planPump(): void {
     if (this.#pumpPlanned) return;
     this.#pumpPlanned = true;
-    this.#options.clock.soon(() => {
+    const run = (): void => {
       this.#pumpPlanned = false;
       this.#guard(() => this.#pump());
-    });
+    };
+    this.#options.clock.soon(run);
   }
 
   /** Feeds what waits into the core and carries out what it hands over. */
@@ -223,6 +229,8 @@ export class RaftDriver {
     this.#reads.startRound();
     const persisting = this.#writes.filter((write) => write.persist !== undefined).length;
     this.#proposals.feed(this.#core, { hold: persisting >= maxProposingWrites });
+    this.#core.holdCommitted(this.#gathers());
+    this.#ticked = false;
     while (this.#core.hasReady()) {
       const ready = this.#core.ready();
       this.#carryOut(ready);
@@ -230,6 +238,16 @@ export class RaftDriver {
     }
     this.#proposals.followRole(this.status());
     this.#options.onChange?.();
+  }
+
+  /**
+   * Nobody waits for a follower to apply, unless it reads: until the next tick entries may gather, and share a synced write of
+   * the state. A leader applies at once, for that is when a write is answered.
+   */
+  #gathers(): boolean {
+    if (this.#ticked || this.#reads.count > 0) return false;
+    const { role, commit, applied } = this.#core.status();
+    return role !== 'leader' && commit - applied < maxGathered;
   }
 
   #carryOut(ready: Ready): void {

@@ -75,6 +75,7 @@ export class RaftCore {
   readonly #timer: ElectionTimer;
   readonly #forwarded: ForwardedReads;
   readonly #batches = new Batches();
+  #committedHeld = false;
   #term: Term;
   #vote: ReplicaId;
   #role: Role = 'follower';
@@ -201,7 +202,7 @@ export class RaftCore {
       this.#afterPersist.length > 0 ||
       this.#readStates.length > 0 ||
       this.#log.hasUnhanded ||
-      this.#log.hasCommitted ||
+      (!this.#committedHeld && this.#log.hasCommitted) ||
       this.#term !== this.#handedState.term ||
       this.#vote !== this.#handedState.vote
     );
@@ -243,13 +244,18 @@ export class RaftCore {
       ...(mustPersist ? { persist: marker } : {}),
       messages: this.#messages,
       afterPersist: this.#afterPersist,
-      committed: this.#log.takeCommitted(this.#options.maxMessageBytes),
+      committed: this.#committedHeld ? [] : this.#log.takeCommitted(this.#options.maxMessageBytes),
       readStates: this.#readStates,
     };
     this.#messages = [];
     this.#afterPersist = [];
     this.#readStates = [];
     return ready;
+  }
+
+  /** While `hold`, no `committed` is handed over: it gathers, for one larger round. Whoever leads must not hold it for long. */
+  holdCommitted(hold: boolean): void {
+    this.#committedHeld = hold;
   }
 
   /** The oldest batch in progress that has a `persist` marker is durable. @throws InvariantError if it isn't that marker. */

@@ -34,6 +34,8 @@ export class DriverCluster {
   readonly sent: Message[] = [];
   readonly directory: string;
   readonly #retention: Retention | undefined;
+  /** Whose ticks don't come. */
+  readonly #timeless = new Set<ReplicaId>();
   /** Replicas reach those of their own side only. */
   #side = new Map<ReplicaId, number>();
 
@@ -73,7 +75,13 @@ export class DriverCluster {
       storage: wrap(storage),
       state,
       network: this.#network(id),
-      clock: nodeClock,
+      clock: {
+        ...nodeClock,
+        every: (intervalMs, tick) =>
+          nodeClock.every(intervalMs, () => {
+            if (!this.#timeless.has(id)) tick();
+          }),
+      },
       random: Math.random,
       timing,
       onFatal: (error) => this.failures.set(id, error),
@@ -101,6 +109,12 @@ export class DriverCluster {
 
   heal(): void {
     this.#side.clear();
+  }
+
+  /** No time passes for a replica until the returned function is called. */
+  stopTime(id: ReplicaId): () => void {
+    this.#timeless.add(id);
+    return () => this.#timeless.delete(id);
   }
 
   get(id: ReplicaId): RunningReplica {
