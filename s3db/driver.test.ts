@@ -109,6 +109,29 @@ describe('RaftDriver', () => {
     });
   });
 
+  it('sends entries before it writes them, so that all disks write at the same time', async () => {
+    cluster = await DriverCluster.start(3);
+    const leader = await cluster.leader();
+    await cluster.write(leader, put('a', '0'));
+    const order: string[] = [];
+    const { storage } = cluster.get(leader);
+    const append = storage.append.bind(storage);
+    vi.spyOn(storage, 'append').mockImplementation((batch) => {
+      order.push('written here');
+      return append(batch);
+    });
+    for (const id of cluster.ids.filter((other) => other !== leader)) {
+      const { driver } = cluster.get(id);
+      const step = driver.step.bind(driver);
+      vi.spyOn(driver, 'step').mockImplementation((message) => {
+        if (message.type === 'append' && message.entries.length > 0) order.push('received');
+        step(message);
+      });
+    }
+    await cluster.write(leader, put('a', '1'));
+    expect(order.slice(0, 3)).toEqual(['received', 'received', 'written here']);
+  });
+
   it('commits nothing in a minority, and drops what was proposed there', async () => {
     cluster = await DriverCluster.start(3);
     const old = await cluster.leader();

@@ -82,6 +82,8 @@ export class RaftDriver {
   #installing = false;
   #compacting: Promise<void> | undefined;
   #pumpPlanned = false;
+  /** Log writes that wait until messages have left. */
+  #postponed = 0;
   /** There was a tick since the last pump. */
   #ticked = false;
   #failure: ReplicaFailedError | undefined;
@@ -220,7 +222,9 @@ export class RaftDriver {
       this.#pumpPlanned = false;
       this.#guard(() => this.#pump());
     };
-    this.#options.clock.soon(run);
+    // Nothing waits for the disk: what came goes at once. Else all that is there shares the next batch.
+    if (this.#writes.length === 0) this.#options.clock.next(run);
+    else this.#options.clock.soon(run);
   }
 
   /** Feeds what waits into the core and carries out what it hands over. */
@@ -258,7 +262,6 @@ export class RaftDriver {
   }
 
   #persist(ready: Ready): void {
-    const { storage } = this.#options;
     const { hardState, snapshot, entries, persist, afterPersist } = ready;
     this.#retained.append(entries);
     let done: Promise<void>;
@@ -266,7 +269,7 @@ export class RaftDriver {
       this.#installing = true;
       done = this.#install(ready);
     } else if (hardState !== undefined || entries.length > 0) {
-      done = storage.append(hardState === undefined ? { entries } : { hardState, entries });
+      done = this.#append(ready);
     } else {
       if (persist === undefined && this.#writes.length === 0) {
         for (const message of afterPersist) this.#send(message);
@@ -279,6 +282,22 @@ export class RaftDriver {
     done.catch(() => undefined);
     this.#writes.push({ done, persist, afterPersist });
     this.#writing ??= this.#followWrites();
+  }
+
+  /** Messages leave before the log is written: the disks of others are to write at the same time, not after this one. */
+  #append({ hardState, entries, messages }: Ready): Promise<void> {
+    const { storage, clock } = this.#options;
+    const append = (): Promise<void> =>
+      storage.append(hardState === undefined ? { entries } : { hardState, entries });
+    if (messages.length === 0 && this.#postponed === 0) return append();
+    this.#postponed++;
+    return new Promise((resolve, reject) => {
+      clock.soon(() => {
+        this.#postponed--;
+        if (this.#failure === undefined) append().then(resolve, reject);
+        else reject(this.#failure);
+      });
+    });
   }
 
   async #install(ready: Ready): Promise<void> {

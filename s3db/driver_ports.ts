@@ -46,4 +46,6 @@ export interface DriverClock {
   every(intervalMs: number, tick: () => void): () => void;
   /** Once, after the events that are ready now: what they bring goes into one batch. */
   soon(run: () => void): void;
+  /** Once, after the event that is being handled. */
+  next(run: () => void): void;
 }

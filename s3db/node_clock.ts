@@ -10,4 +10,5 @@ export const nodeClock: DriverClock = {
   soon: (run) => {
     setImmediate(run);
   },
+  next: (run) => process.nextTick(run),
 };

@@ -174,6 +174,7 @@ export class DrivenLife implements Life {
         };
       },
       soon: (run) => this.#after(0, run),
+      next: (run) => this.#after(0, run),
     };
   }
 
