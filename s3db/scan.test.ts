@@ -113,28 +113,54 @@ describe('scanLevel', () => {
     expect(keysOf(page)).toEqual(['y']);
   });
 
-  it('reads a number of rows that follows the page, not what lies under a common prefix', async () => {
-    await fill(Array.from({ length: 5000 }, (_, i) => `big/${String(i).padStart(6, '0')}`));
-    await fill(['a', 'zz']);
+  describe('counting what is read', () => {
+    let reads = 0;
     let rows = 0;
-    const iterator = level.iterator.bind(level);
-    level.iterator = ((options: Parameters<typeof iterator>[0]) => {
-      const real = iterator(options);
-      const nextv = real.nextv.bind(real);
-      real.nextv = async (size: number) => {
-        const read = await nextv(size);
-        rows += read.length;
-        return read;
-      };
-      return real;
-    }) as BytesLevel['iterator'];
-    const page = await scan({ delimiter: '/' });
-    expect(keysOf(page)).toEqual(['a', 'zz']);
-    expect(prefixesOf(page)).toEqual(['big/']);
-    expect(rows).toBeLessThan(64);
-    rows = 0;
-    expect(keysOf(await scan({ delimiter: '/', startAfter: 'big/' }))).toEqual(['zz']);
-    expect(rows).toBe(1);
+    beforeEach(() => {
+      reads = rows = 0;
+      const iterator = level.iterator.bind(level);
+      level.iterator = ((options: Parameters<typeof iterator>[0]) => {
+        const real = iterator(options);
+        const nextv = real.nextv.bind(real);
+        real.nextv = async (size: number) => {
+          const read = await nextv(size);
+          reads++;
+          rows += read.length;
+          return read;
+        };
+        return real;
+      }) as BytesLevel['iterator'];
+    });
+    const numbered = (i: number): string => String(i).padStart(6, '0');
+
+    it('reads a number of rows that follows the page, not what lies under a common prefix', async () => {
+      await fill(Array.from({ length: 5000 }, (_, i) => `big/${numbered(i)}`));
+      await fill(['a', 'zz']);
+      const page = await scan({ delimiter: '/' });
+      expect(keysOf(page)).toEqual(['a', 'zz']);
+      expect(prefixesOf(page)).toEqual(['big/']);
+      expect(rows).toBeLessThan(64);
+      rows = 0;
+      expect(keysOf(await scan({ delimiter: '/', startAfter: 'big/' }))).toEqual(['zz']);
+      expect(rows).toBe(1);
+    });
+
+    it('reads little more than a row for each of many common prefixes with many rows', async () => {
+      await fill(Array.from({ length: 6000 }, (_, i) => `${numbered(Math.floor(i / 20))}/${i % 20}`));
+      expect(prefixesOf(await scan({ delimiter: '/', limit: 250 }))).toHaveLength(250);
+      expect(rows).toBeLessThan(2 * 250);
+    });
+
+    it('reads several common prefixes at once where they are small', async () => {
+      await fill(Array.from({ length: 300 }, (_, i) => `${numbered(i)}/only`));
+      expect(prefixesOf(await scan({ delimiter: '/', limit: 250 }))).toHaveLength(250);
+      expect(reads).toBeLessThan(50);
+      // Also behind others that are large.
+      await fill(Array.from({ length: 2000 }, (_, i) => `0 ${Math.floor(i / 200)}/${i % 200}`));
+      reads = 0;
+      expect(prefixesOf(await scan({ delimiter: '/', limit: 250 }))).toHaveLength(250);
+      expect(reads).toBeLessThan(80);
+    });
   });
 
   it('refuses a damaged row instead of returning it', async () => {

@@ -9,6 +9,8 @@ const maxScanPageBytes = 4 * 1024 * 1024;
 
 const firstReadRows = 8;
 const largestReadRows = 1000;
+/** Behind a common prefix of many rows one row is read, to see the next prefix; every so often several. */
+const probeEvery = 16;
 const readAheadBytes = 256 * 1024;
 
 /**
@@ -51,8 +53,11 @@ async function readPage(
   let readRows = Math.min(firstReadRows, request.limit + 1);
   /** The Level key of the common prefix that is being passed over. */
   let passing: Uint8Array | undefined;
+  /** Reads in a row that ended in the only prefix that they found. */
+  let longPrefixes = 0;
   for (;;) {
     const read = await rows.nextv(readRows);
+    const foundBefore = items.length + prefixes.length;
     if (read.length === 0) return { items, prefixes, truncated: false };
     readRows = Math.min(readRows * 4, largestReadRows, request.limit - items.length - prefixes.length + 1);
     for (const [levelKey, stored] of read) {
@@ -86,7 +91,9 @@ async function readPage(
         return { items, prefixes, truncated: false };
       rows.seek(target);
       passing = undefined;
-      readRows = Math.min(firstReadRows, readRows);
+      const found = items.length + prefixes.length;
+      longPrefixes = found - foundBefore > 1 ? 0 : longPrefixes + 1;
+      readRows = longPrefixes % probeEvery === 0 ? Math.min(firstReadRows, request.limit - found + 1) : 1;
     }
   }
 }
