@@ -260,9 +260,13 @@ export class Nemesis {
     const { set, log, onViolation } = this.#options;
     if (!(await this.whole('before a replica leaves'))) return;
     const id = this.#random.pick(this.#ids);
+    set.setMayEnd(id, true);
     const left = await this.#onLeader('/v1/leave', { id }, id);
     log(`  db ${id} leaves: ${left ? 'done' : 'refused'}`);
-    if (!left) return;
+    if (!left) {
+      set.setMayEnd(id, false);
+      return;
+    }
     await set.stop(id, 'SIGTERM');
     await set.wipe(id);
     const others = this.#ids.filter((other) => other !== id);

@@ -117,6 +117,12 @@ export class ReplicaSet {
     await this.#processes.get(id)?.stop(signal);
   }
 
+  /** Whether a replica may end by itself from now on: one that the cluster has removed does, as soon as it hears of it. */
+  setMayEnd(id: number, mayEnd: boolean): void {
+    const replica = this.#processes.get(id);
+    if (replica !== undefined) replica.mayEnd = mayEnd;
+  }
+
   /** All at one moment, so that none goes on without the others. */
   async killAll(): Promise<void> {
     await Promise.all(this.ids.map((id) => this.stop(id, 'SIGKILL')));
@@ -306,12 +312,12 @@ function loopbackPort(): number {
   return 12_000 + (process.pid % 900) * 20;
 }
 
-/** A process, and whether its end was asked for. */
+/** A process, and whether its end would be no surprise. */
 class ReplicaProcess {
   readonly #child: ChildProcess;
   readonly #exit: Promise<unknown>;
   #exited = false;
-  #asked = false;
+  mayEnd = false;
 
   constructor(child: ChildProcess, onUnexpected: (how: string) => void) {
     this.#child = child;
@@ -323,7 +329,7 @@ class ReplicaProcess {
     child.once('exit', () => process.off('exit', endWithUs));
     this.#exit = once(child, 'exit').then(([code, signal]) => {
       this.#exited = true;
-      if (!this.#asked) onUnexpected(`exit ${String(code ?? signal)}`);
+      if (!this.mayEnd) onUnexpected(`exit ${String(code ?? signal)}`);
     });
   }
 
@@ -340,7 +346,7 @@ class ReplicaProcess {
   }
 
   async stop(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
-    this.#asked = true;
+    this.mayEnd = true;
     if (!this.#exited) {
       this.#child.kill(signal);
       // One that is paused gets its signal only now.
