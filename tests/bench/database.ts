@@ -247,11 +247,10 @@ let etcd: EtcdCluster | undefined;
 let bare: BareRest | undefined;
 try {
   const lane = set.laneClient();
-  const client = await set.client(set.ids, mostClients);
-  await client.batch({ conditions: [], operations: [] }, { deadlineMs: 60_000 });
   await lane.get(table, keyOf(0), { deadlineMs: 60_000 });
   const generator = (await LoadGenerator.available()) ? await LoadGenerator.build(directory) : undefined;
-  const onRest = generator === undefined ? through(client) : throughRest(set, generator);
+  const onRest =
+    generator === undefined ? through(await set.client(set.ids, mostClients)) : throughRest(set, generator);
   const subjects: Subject[] = [s3db('s3db lane', set, through(lane)), s3db(restName, set, onRest)];
   if (generator !== undefined) {
     const certs = join(directory, 'data', 'certs');

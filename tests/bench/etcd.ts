@@ -5,6 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { isInstalled } from './installed.ts';
 import type { LoadGenerator, Operation } from './load_generator.ts';
 import type { Measured } from './measured.ts';
 
@@ -28,13 +29,8 @@ export class EtcdCluster {
   }
 
   /** Whether etcd is installed. */
-  static async available(): Promise<boolean> {
-    try {
-      await run('etcd', ['--version']);
-      return true;
-    } catch {
-      return false;
-    }
+  static available(): Promise<boolean> {
+    return isInstalled('etcd', ['--version']);
   }
 
   /** @param certificates PEM files of a pair for 127.0.0.1 and its authority. */

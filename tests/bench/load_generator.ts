@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { isInstalled } from './installed.ts';
 import type { Measured } from './measured.ts';
 
 const source = fileURLToPath(new URL('load_generator', import.meta.url));
@@ -18,13 +19,8 @@ export class LoadGenerator {
   }
 
   /** Whether there is a `go` to build it. */
-  static async available(): Promise<boolean> {
-    try {
-      await run('go', ['version']);
-      return true;
-    } catch {
-      return false;
-    }
+  static available(): Promise<boolean> {
+    return isInstalled('go', ['version']);
   }
 
   /** @param directory gets the program. */
